@@ -1,0 +1,1 @@
+"""The command line: one thin module per command, and the one place where errors become exit codes."""

@@ -1,0 +1,1 @@
+"""What administrators committed: files, YAML with positions, models, committed material; and writing it."""

@@ -1,0 +1,270 @@
+"""The four kinds of file as pydantic models. Their docstrings are what the JSON Schemas and editors show.
+
+A model says what one file may contain. Whatever needs a second file, committed material, live state or the time is a
+rule in `reconciler.rules`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from reconciler.base.references import Duration, MaterialPath, Model, SecretReference, StoreConfiguration
+from reconciler.pki.certificate import DistinguishedName, distinguished_name
+from reconciler.pki.keys import KeyKind
+from reconciler.pki.names import normalize_dns, parse_name
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"
+
+
+def _hostname(value: str) -> str:
+    if value.startswith("*."):
+        raise ValueError("a host name is expected here, not a wildcard")
+    return normalize_dns(value)
+
+
+def _name(value: str) -> str:
+    return parse_name(value).value
+
+
+def _instant(value: object) -> object:
+    if isinstance(value, str) and re.search(r"[zZ]|[+-][0-9]{2}:?[0-9]{2}$", value):
+        try:
+            return dt.datetime.fromisoformat(value).astimezone(dt.UTC)
+        except ValueError:
+            pass
+    if isinstance(value, dt.datetime) and value.tzinfo:
+        return value.astimezone(dt.UTC)
+    raise ValueError("an instant with a time zone is expected, like 2026-11-20T10:00:00Z")
+
+
+def _date(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return dt.date.fromisoformat(value)
+        except ValueError:
+            pass
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        return value
+    raise ValueError("a date is expected, like 2026-01-31")
+
+
+def _fingerprint(value: str) -> str:
+    text = value.replace(":", "").lower()
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError("a SHA-256 fingerprint is expected: 64 hexadecimal digits, colons allowed")
+    return text
+
+
+Hostname: TypeAlias = Annotated[str, AfterValidator(_hostname)]
+AlternativeName: TypeAlias = Annotated[str, AfterValidator(_name)]
+ObjectReference: TypeAlias = Annotated[str, Field(pattern=NAME_PATTERN)]
+Instant: TypeAlias = Annotated[dt.datetime, BeforeValidator(_instant)]
+Date: TypeAlias = Annotated[dt.date, BeforeValidator(_date)]
+Fingerprint: TypeAlias = Annotated[str, AfterValidator(_fingerprint)]
+
+
+class Policy(Model):
+    """Policy for everything."""
+
+    keys: Annotated[tuple[KeyKind, ...], Field(min_length=1)] = (
+        "rsa-2048",
+        "rsa-3072",
+        "rsa-4096",
+        "ec-p256",
+        "ec-p384",
+    )
+    """Kinds of key that certificates may have."""
+    renew_before: Duration = dt.timedelta(days=30)
+    """How long before its expiration a certificate is renewed; a third of its lifetime where that is shorter."""
+    keep_previous: Duration = dt.timedelta(days=7)
+    """How long a replaced certificate stays beside its successor."""
+    removals_at_most: Annotated[int, Field(ge=0)] = 2
+    """Certificates with a key that one plan may remove from one appliance."""
+
+
+class Fleet(Model):
+    """`fleet.yaml`: what holds for all sites and appliances."""
+
+    policy: Policy = Policy()
+    """Policy for everything."""
+
+
+class Acknowledgement(Model):
+    """Silences one rule on this object until a date."""
+
+    rule: str
+    """Id of the rule, as `validate --list-rules` shows it."""
+    reason: Annotated[str, Field(min_length=1)]
+    """Why the finding is accepted."""
+    until: Date
+    """Last day on which it is silent."""
+
+
+class ClientSoftwareBuild(Model):
+    """One software build that BeyondTrust Technical Support made for the site."""
+
+    installed_at: Instant
+    """When the build was installed on the site."""
+    trusts: Annotated[tuple[MaterialPath, ...], Field(min_length=1)]
+    """The root (or self-signed) certificates that are built into it."""
+
+
+ClientSoftware: TypeAlias = Literal["none"] | tuple[ClientSoftwareBuild, ...]
+
+
+class Site(Model):
+    """A BeyondTrust site: one hostname, one or more appliances."""
+
+    hostname: Hostname
+    """The hostname that clients use; it also stands for clients that send no server name."""
+    topology: Literal["single", "failover", "atlas"] = "single"
+    """How its appliances work together."""
+    primary: ObjectReference
+    """The appliance on which keys are made."""
+    backup: ObjectReference | None = None
+    """failover: the other appliance."""
+    traffic_nodes: tuple[ObjectReference, ...] = ()
+    """atlas: the traffic nodes."""
+    certificates: tuple[ObjectReference, ...] = ()
+    """Certificates on every member, identical."""
+    default: ObjectReference | None = None
+    """The certificate for clients that send no server name, or one that nothing matches."""
+    client_software: ClientSoftware
+    """`none` where no clients exist yet, or the builds that BeyondTrust Technical Support made, oldest first."""
+    settle: Duration = dt.timedelta(hours=48)
+    """How long clients take to update to a new build; the guide says 24 to 48 hours."""
+    protected_names: tuple[Hostname, ...] = ()
+    """Further names that must never lose their certificate."""
+    acknowledge: tuple[Acknowledgement, ...] = ()
+    """Findings that are accepted here."""
+
+
+class Retired(Model):
+    """One certificate that must go."""
+
+    sha256: Fingerprint
+    """Its SHA-256 fingerprint."""
+    reason: Annotated[str, Field(min_length=1)]
+    """Why it must go."""
+
+
+class Appliance(Model):
+    """One appliance and its certificate store.
+
+    The loader narrows `store` to the options of the installed drivers; see `reconciler.desired.load`.
+    """
+
+    hostname: Hostname
+    """The appliance's own host name."""
+    endpoint: Annotated[str, Field(pattern=r"^[^\s:/]+:[0-9]{1,5}$|^\[[0-9a-fA-F:.]+\]:[0-9]{1,5}$")] | None = None
+    """`host:port` where its TLS answers; the host name and port 443 for web stores, nothing for directories."""
+    platform: Literal["hardware", "virtual", "cloud"] = "virtual"
+    """What kind of appliance it is. Cloud appliances cannot create self-signed certificates."""
+    store: StoreConfiguration
+    """Where its certificates are, and by which driver they are reached."""
+    certificates: tuple[ObjectReference, ...] = ()
+    """Certificates in addition to the site's."""
+    default: ObjectReference | None = None
+    """Overrides the site's default."""
+    undeclared: Literal["keep", "remove"] = "keep"
+    """What happens to certificates that nothing declares."""
+    retired: tuple[Retired, ...] = ()
+    """Certificates to remove now."""
+    client_software: ClientSoftware | None = None
+    """For an appliance outside any site; see the site's."""
+    settle: Duration | None = None
+    """For an appliance outside any site; see the site's."""
+    acknowledge: tuple[Acknowledgement, ...] = ()
+    """Findings that are accepted here."""
+
+
+class Subject(Model):
+    """The Subject Name of a certificate."""
+
+    country: str | None = None
+    """Two letters, ISO 3166."""
+    state: str | None = None
+    """State or province, its full name."""
+    locality: str | None = None
+    """City."""
+    organization: str | None = None
+    """Name of the company."""
+    organizational_unit: str | None = None
+    """Group or department that manages the certificate."""
+    common_name: Annotated[str, Field(min_length=1, max_length=64)]
+    """A human-readable title, unique among your certificates; not the DNS name unless your CA wants that."""
+
+    @property
+    def distinguished_name(self) -> DistinguishedName:
+        """The subject as a name, in the guide's order."""
+        pairs = {
+            "CN": self.common_name,
+            "OU": self.organizational_unit,
+            "O": self.organization,
+            "L": self.locality,
+            "ST": self.state,
+            "C": self.country,
+        }
+        return distinguished_name([(key, value) for key, value in pairs.items() if value])
+
+
+class Requested(Model):
+    """Key and request are made on the primary, the request goes to a CA, its answer is committed."""
+
+    kind: Literal["requested"]
+    signed: MaterialPath | None = None
+    """The CA's answer, in any format that the appliance imports. Leave it out until there is one."""
+    chain: tuple[MaterialPath, ...] = ()
+    """Intermediate and root certificates."""
+
+
+class Provided(Model):
+    """Made elsewhere and brought along with its key."""
+
+    kind: Literal["provided"]
+    certificate: MaterialPath
+    """The certificate, in clear, so that everyone can review it."""
+    chain: tuple[MaterialPath, ...] = ()
+    """Intermediate and root certificates."""
+    key: MaterialPath
+    """The encrypted private key, or a PKCS#12 file that holds it. Only `apply` reads it."""
+    passphrase: SecretReference
+    """Where the passphrase of the key is found."""
+
+
+class SelfSigned(Model):
+    """Made and signed on the appliance. Only where no clients exist yet."""
+
+    kind: Literal["self_signed"]
+    valid_for: Duration = dt.timedelta(days=365)
+    """Its lifetime, where the interface can set it."""
+
+
+Source: TypeAlias = Annotated[Requested | Provided | SelfSigned, Field(discriminator="kind")]
+
+
+class Certificate(Model):
+    """One certificate as it should be, wherever a site or appliance lists it."""
+
+    friendly_name: Annotated[str, Field(min_length=1)] | None = None
+    """What the appliance's page shows; the file's name if it is left out."""
+    subject: Subject
+    """The Subject Name."""
+    subject_alternative_names: Annotated[tuple[AlternativeName, ...], Field(min_length=1)]
+    """One name per DNS A-record of the appliances; wildcards cover one label."""
+    key: KeyKind = "rsa-2048"
+    """The kind of key."""
+    renew_before: Duration | None = None
+    """Overrides the policy's `renew_before`."""
+    renew_with: Literal["same_key", "new_key"] = "same_key"
+    """Whether a renewal keeps the key."""
+    issued_after: Date | None = None
+    """Anything issued earlier is replaced."""
+    source: Source
+    """Where the certificate comes from."""
+    acknowledge: tuple[Acknowledgement, ...] = ()
+    """Findings that are accepted here."""

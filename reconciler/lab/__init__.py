@@ -1,0 +1,1 @@
+"""Appliances to rehearse on."""

@@ -1,0 +1,1 @@
+"""What an appliance holds, and how it is changed: `LiveStore`, the `Driver` protocol, a folder per driver."""
