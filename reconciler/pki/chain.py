@@ -25,7 +25,7 @@ _MOST = 32
 
 
 def may_have_issued(issuer: Certificate, child: Certificate) -> bool:
-    """Whether names and key identifiers allow that one certificate issued another; liberal, without a signature check."""
+    """Whether names and key identifiers allow that one certificate issued another; no signature is checked."""
     if issuer.subject.der != child.issuer.der or issuer == child:
         return False
     wanted, given = child.authority_key_identifier, issuer.subject_key_identifier
