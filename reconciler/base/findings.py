@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from reconciler.base.position import Position
+from reconciler.base.position import Position  # noqa: TC001 - the plan's models read findings at run time
 
 
 class Severity(StrEnum):
