@@ -40,6 +40,7 @@ class Rule:
         section: The chapter of the vendor's guide, the RFC, or the part of this project that it rests on.
         summary: What it demands, in one sentence.
         stops: What an error of this rule keeps from being planned.
+        acknowledgeable: Whether an error of this rule may be acknowledged; warnings and notices always may.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Rule:
     section: str
     summary: str
     stops: Stops = Stops.SITE
+    acknowledgeable: bool = False
 
 
 class Kind(StrEnum):
@@ -106,7 +108,15 @@ class Finding:
 _registry: dict[str, Rule] = {}
 
 
-def rule(identity: str, severity: Severity, section: str, summary: str, stops: Stops | None = None) -> Rule:
+def rule(
+    identity: str,
+    severity: Severity,
+    section: str,
+    summary: str,
+    stops: Stops | None = None,
+    *,
+    acknowledgeable: bool = False,
+) -> Rule:
     """Declare a rule and register it.
 
     Raises:
@@ -115,7 +125,7 @@ def rule(identity: str, severity: Severity, section: str, summary: str, stops: S
     if identity in _registry:
         raise ValueError(f"the rule {identity} is declared twice")
     default = Stops.SITE if severity is Severity.ERROR else Stops.NOTHING
-    _registry[identity] = Rule(identity, severity, section, summary, stops or default)
+    _registry[identity] = Rule(identity, severity, section, summary, stops or default, acknowledgeable)
     return _registry[identity]
 
 
