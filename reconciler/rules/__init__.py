@@ -1,1 +1,7 @@
-"""The guide's rules as small pure functions over the desired state, or over desired and live state at an instant."""
+"""The guide's rules as small pure functions over desired state, or desired and live state and the time."""
+
+from reconciler.rules.acknowledgements import acknowledge
+from reconciler.rules.offline import OFFLINE, check
+from reconciler.rules.stopped import Stopped, stopped
+
+__all__ = ["OFFLINE", "Stopped", "acknowledge", "check", "stopped"]
