@@ -3,6 +3,9 @@
 They are pydantic types, so that every model that uses them (a driver's configuration included) validates them alike
 and describes them in its JSON Schema. Relative paths are resolved against the file that names them; the loader passes
 that file's path in the validation context (`{"file": "appliances/east-1.yaml"}`, relative to the desired state).
+
+What they refuse, they refuse with `refused`, whose sentences reach people as they are. A driver's model may raise a
+plain `ValueError` instead and leave the remedy to the loader.
 """
 
 from __future__ import annotations
@@ -13,15 +16,32 @@ import re
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
+    Tag,
     ValidationInfo,
     WithJsonSchema,
 )
-from pydantic.functional_validators import AfterValidator
+from pydantic_core import PydanticCustomError
+
+REFUSED = "refused"
+"""Type of the validation errors that carry our own sentences."""
+
+
+def refused(message: str, remedy: str, rule: str = "invalid-value") -> PydanticCustomError:
+    """A validation error that says what is wrong and what to do, and which rule of form it breaks.
+
+    Args:
+        message: What is wrong, in one sentence without a final full stop.
+        remedy: What to do.
+        rule: Id of the rule.
+    """
+    return PydanticCustomError(REFUSED, "{message}", {"message": message, "remedy": remedy, "rule": rule})
 
 
 class Model(BaseModel):
@@ -45,13 +65,13 @@ def parse_duration(value: object) -> dt.timedelta:
     """Read `30d`, `48h` or `90m`.
 
     Raises:
-        ValueError: It is none of these.
+        PydanticCustomError: It is none of these.
     """
     if isinstance(value, dt.timedelta):
         return value
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if not match:
-        raise ValueError("a duration reads like 30d, 48h or 90m")
+        raise refused("this is not a duration", "write days, hours or minutes: 30d, 48h or 90m")
     return dt.timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
@@ -73,10 +93,20 @@ Duration: TypeAlias = Annotated[
 """A time span: days, hours or minutes."""
 
 
+def _variable(value: str) -> str:
+    # What stands here may be the secret itself, put there by mistake: it is not repeated.
+    if not re.fullmatch(_VARIABLE, value):
+        raise refused("this is not the name of an environment variable", "write letters, digits and underscores")
+    return value
+
+
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+
+
 class EnvironmentSecret(Model):
     """A secret that an environment variable holds."""
 
-    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    env: Annotated[str, AfterValidator(_variable), Field(json_schema_extra={"pattern": f"^{_VARIABLE}$"})]
     """Name of the environment variable."""
 
 
@@ -87,7 +117,29 @@ class FileSecret(Model):
     """Path of the file, relative to the file that names it; a final line break is not part of the secret."""
 
 
-SecretReference: TypeAlias = EnvironmentSecret | FileSecret
+_REFER = "refer to it: `{env: NAME}` for an environment variable, `{file: PATH}` for a file that is not committed"
+
+
+def _secret(value: object) -> object:
+    if isinstance(value, EnvironmentSecret | FileSecret):
+        return value
+    if not isinstance(value, dict):
+        raise refused("a secret may not be written here", _REFER, "secret-literal")
+    if len(value) != 1 or not value.keys() <= {"env", "file"}:
+        raise refused("this is not a reference to a secret", _REFER)
+    return value
+
+
+def _secret_tag(value: object) -> str:
+    by_file = "file" in value if isinstance(value, dict) else isinstance(value, FileSecret)
+    return "{file}" if by_file else "{env}"
+
+
+SecretReference: TypeAlias = Annotated[
+    Annotated[EnvironmentSecret, Tag("{env}")] | Annotated[FileSecret, Tag("{file}")],
+    Discriminator(_secret_tag),
+    BeforeValidator(_secret),
+]
 """Where a secret is found when it is needed. Never the secret itself."""
 
 
@@ -97,20 +149,30 @@ def _beside(value: str, info: ValidationInfo) -> str:
     return posixpath.normpath(posixpath.join(folder, value))
 
 
-def _material(value: str, info: ValidationInfo) -> str:
+class CommittedPath(str):
+    """Path of committed material from the root of the desired state; the loader finds it by its type in any model."""
+
+    __slots__ = ()
+
+
+def _material(value: str, info: ValidationInfo) -> CommittedPath:
     if posixpath.isabs(value):
-        raise ValueError("committed material is named by a path relative to this file")
+        raise refused(
+            "committed material may not be named by an absolute path",
+            "write the path relative to this file",
+            "material-outside",
+        )
     path = _beside(value, info)
     if path == ".." or path.startswith("../"):
-        raise ValueError("committed material may not lie outside the desired state")
-    return path
+        raise refused(
+            "committed material may not lie outside the desired state",
+            "commit a copy inside it, and name that",
+            "material-outside",
+        )
+    return CommittedPath(path)
 
 
-class MaterialMark:
-    """Marks a field as committed material, so that the loader finds it in any model."""
-
-
-MaterialPath: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_material), MaterialMark()]
+MaterialPath: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_material)]
 """A committed file, named relative to the file that names it. Its value is the path from the desired state's root."""
 
 PlacePath: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_beside)]

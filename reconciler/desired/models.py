@@ -10,9 +10,16 @@ import datetime as dt
 import re
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
-from reconciler.base.references import Duration, MaterialPath, Model, SecretReference, StoreConfiguration
+from reconciler.base.references import (
+    Duration,
+    MaterialPath,
+    Model,
+    SecretReference,
+    StoreConfiguration,
+    refused,
+)
 from reconciler.pki.certificate import DistinguishedName, distinguished_name
 from reconciler.pki.keys import KeyKind
 from reconciler.pki.names import normalize_dns, parse_name
@@ -20,25 +27,51 @@ from reconciler.pki.names import normalize_dns, parse_name
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"
 
 
+_ENDPOINT = r"(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})"
+_LAST_PORT = 65535
+
+
 def _hostname(value: str) -> str:
+    remedy = "write a host name such as access.example.com"
     if value.startswith("*."):
-        raise ValueError("a host name is expected here, not a wildcard")
-    return normalize_dns(value)
+        raise refused("a wildcard is not a host name", remedy)
+    try:
+        return normalize_dns(value)
+    except ValueError as error:
+        raise refused("this is not a host name", remedy) from error
 
 
 def _name(value: str) -> str:
-    return parse_name(value).value
+    try:
+        return parse_name(value).value
+    except ValueError as error:
+        remedy = "write a DNS name such as access.example.com or *.example.com"
+        raise refused("this is neither a DNS name nor an IP address", remedy) from error
+
+
+def _object_name(value: str) -> str:
+    if not re.fullmatch(NAME_PATTERN, value):
+        remedy = "write the file's name without folder and `.yaml`"
+        raise refused("this cannot be the name of a declared object", remedy)
+    return value
+
+
+def _endpoint(value: str) -> str:
+    match = re.fullmatch(_ENDPOINT, value)
+    if not match or not 0 < int(match[1]) <= _LAST_PORT:
+        raise refused("this is not an endpoint", "write host and port, like east-1.example.com:443")
+    return value
 
 
 def _instant(value: object) -> object:
     if isinstance(value, str) and re.search(r"[zZ]|[+-][0-9]{2}:?[0-9]{2}$", value):
         try:
             return dt.datetime.fromisoformat(value).astimezone(dt.UTC)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     if isinstance(value, dt.datetime) and value.tzinfo:
         return value.astimezone(dt.UTC)
-    raise ValueError("an instant with a time zone is expected, like 2026-11-20T10:00:00Z")
+    raise refused("this is not an instant with a time zone", "write it like 2026-11-20T10:00:00Z")
 
 
 def _date(value: object) -> object:
@@ -49,22 +82,39 @@ def _date(value: object) -> object:
             pass
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
         return value
-    raise ValueError("a date is expected, like 2026-01-31")
+    raise refused("this is not a date", "write it like 2026-01-31")
 
 
 def _fingerprint(value: str) -> str:
     text = value.replace(":", "").lower()
     if not re.fullmatch("[0-9a-f]{64}", text):
-        raise ValueError("a SHA-256 fingerprint is expected: 64 hexadecimal digits, colons allowed")
+        raise refused("this is not a SHA-256 fingerprint", "write 64 hexadecimal digits in quotes, colons allowed")
     return text
 
 
-Hostname: TypeAlias = Annotated[str, AfterValidator(_hostname)]
+Hostname: TypeAlias = Annotated[str, AfterValidator(_hostname), Field(examples=["access.example.com"])]
 AlternativeName: TypeAlias = Annotated[str, AfterValidator(_name)]
-ObjectReference: TypeAlias = Annotated[str, Field(pattern=NAME_PATTERN)]
-Instant: TypeAlias = Annotated[dt.datetime, BeforeValidator(_instant)]
-Date: TypeAlias = Annotated[dt.date, BeforeValidator(_date)]
-Fingerprint: TypeAlias = Annotated[str, AfterValidator(_fingerprint)]
+ObjectReference: TypeAlias = Annotated[
+    str, AfterValidator(_object_name), Field(json_schema_extra={"pattern": NAME_PATTERN})
+]
+Endpoint: TypeAlias = Annotated[
+    str, AfterValidator(_endpoint), WithJsonSchema({"type": "string", "examples": ["east-1.example.com:443"]})
+]
+Instant: TypeAlias = Annotated[
+    dt.datetime,
+    BeforeValidator(_instant),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-20T10:00:00Z"]}),
+]
+Date: TypeAlias = Annotated[
+    dt.date,
+    BeforeValidator(_date),
+    WithJsonSchema({"type": "string", "format": "date", "examples": ["2027-01-31"]}),
+]
+Fingerprint: TypeAlias = Annotated[
+    str,
+    AfterValidator(_fingerprint),
+    Field(json_schema_extra={"pattern": "^(?:[0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}$"}),
+]
 
 
 class Policy(Model):
@@ -113,7 +163,26 @@ class ClientSoftwareBuild(Model):
     """The root (or self-signed) certificates that are built into it."""
 
 
-ClientSoftware: TypeAlias = Literal["none"] | tuple[ClientSoftwareBuild, ...]
+def _client_software(value: object) -> object:
+    if isinstance(value, str | tuple | list) and value != ():
+        return value
+    raise refused(
+        "the client software is not said",
+        "write `none` where no clients exist yet, or list the software builds, oldest first",
+    )
+
+
+def _client_software_tag(value: object) -> str:
+    return "{none}" if isinstance(value, str) else "{builds}"
+
+
+ClientSoftware: TypeAlias = Annotated[
+    Annotated[Literal["none"], Tag("{none}")]
+    | Annotated[tuple[ClientSoftwareBuild, ...], Tag("{builds}"), Field(min_length=1)],
+    Discriminator(_client_software_tag),
+    BeforeValidator(_client_software),
+]
+"""Which software builds clients may be running: `none`, or the builds that were made."""
 
 
 class Site(Model):
@@ -160,7 +229,7 @@ class Appliance(Model):
 
     hostname: Hostname
     """The appliance's own host name."""
-    endpoint: Annotated[str, Field(pattern=r"^[^\s:/]+:[0-9]{1,5}$|^\[[0-9a-fA-F:.]+\]:[0-9]{1,5}$")] | None = None
+    endpoint: Endpoint | None = None
     """`host:port` where its TLS answers; the host name and port 443 for web stores, nothing for directories."""
     platform: Literal["hardware", "virtual", "cloud"] = "virtual"
     """What kind of appliance it is. Cloud appliances cannot create self-signed certificates."""

@@ -1,0 +1,130 @@
+"""A desired state as a git revision holds it, read through `git ls-tree` and one `git cat-file --batch`.
+
+Nothing is checked out, and nothing of the work tree is looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from reconciler.base.errors import UnreadableInput
+from reconciler.desired.tree import LIMITS, Budget, Limits, Obstacle, Snapshot, too_large, unreadable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from git import Repo
+
+_LINK, _SUBMODULE = "120000", "160000"
+
+
+class _Entry(NamedTuple):
+    mode: str
+    sha: str
+    size: int
+    path: str
+
+
+def read_revision(root: Path, revision: str, limits: Limits = LIMITS) -> Snapshot:
+    """Read the files beneath a folder as they were committed.
+
+    Args:
+        root: The folder, inside the repository's work tree; it need not exist there now.
+        revision: Whatever git understands: a branch, a tag, a commit id, `HEAD~2`.
+        limits: What is read at most.
+
+    Raises:
+        UnreadableInput: There is no repository, no such revision, no such folder in it, or no git program.
+    """
+    with _open(root) as repository:
+        commit = _commit(repository, revision)
+        entries = _list(repository, commit, root, revision)
+        budget = Budget(limits)
+        obstacles: dict[str, Obstacle] = {}
+        wanted: list[_Entry] = []
+        for entry in entries:
+            if entry.mode == _SUBMODULE:
+                obstacles[entry.path] = unreadable("this is a submodule, whose files are not part of the commit")
+            elif entry.size > limits.file_bytes:
+                obstacles[entry.path] = too_large(entry.size, limits)
+            else:
+                wanted.append(entry)
+            excess = budget.spend(0 if entry.path in obstacles else entry.size)
+            if excess:
+                return Snapshot(commit, {}, {}, obstacles, excess)
+        contents = _contents(repository, tuple(dict.fromkeys(entry.sha for entry in wanted)))
+    files = {entry.path: contents[entry.sha] for entry in wanted if entry.mode != _LINK}
+    links = {entry.path: _text(contents[entry.sha]) for entry in wanted if entry.mode == _LINK}
+    return Snapshot(commit, files, links, obstacles)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _open(root: Path) -> Repo:
+    try:
+        import git  # noqa: PLC0415 - heavy, and it wants the git program as soon as it is imported
+    except ImportError as error:
+        raise UnreadableInput("there is no git program", "install git, or leave out --revision") from error
+    place = root.absolute()
+    while not place.is_dir() and place != place.parent:
+        place = place.parent
+    try:
+        repository = git.Repo(place, search_parent_directories=True)
+    except (git.InvalidGitRepositoryError, git.NoSuchPathError) as error:
+        raise UnreadableInput(
+            f"{root} is not in a git repository", "leave out --revision to read the folder"
+        ) from error
+    if repository.working_tree_dir is None:
+        raise UnreadableInput(f"{root} is in a bare git repository", "name a folder of a clone that has a work tree")
+    return repository
+
+
+def _commit(repository: Repo, revision: str) -> str:
+    from git import GitCommandError  # noqa: PLC0415 - see `_open`
+
+    try:
+        return str(repository.git.rev_parse("--verify", "--end-of-options", revision + "^{commit}")).splitlines()[-1]
+    except (GitCommandError, ValueError) as error:
+        raise UnreadableInput(
+            f"there is no revision {revision!r} in {repository.working_tree_dir}",
+            "check its spelling; in a shallow clone, fetch it first",
+        ) from error
+
+
+def _list(repository: Repo, commit: str, root: Path, revision: str) -> list[_Entry]:
+    from git import GitCommandError  # noqa: PLC0415 - see `_open`
+
+    top = str(repository.working_tree_dir)
+    prefix = root.absolute().resolve().relative_to(type(root)(top).resolve()).as_posix()
+    try:
+        listing = repository.git.ls_tree(
+            "-r", "-z", "-l", "--full-tree", f"{commit}:{'' if prefix == '.' else prefix}", stdout_as_string=False
+        )
+    except GitCommandError as error:
+        raise UnreadableInput(
+            f"there is no folder {prefix} in revision {revision!r}", "name the folder as that revision calls it"
+        ) from error
+    entries = []
+    for line in filter(None, listing.split(b"\0")):
+        about, _, path = line.partition(b"\t")
+        mode, _, sha, size = about.decode("ascii").split()
+        entries.append(_Entry(mode, sha, 0 if size == "-" else int(size), _text(path)))
+    return sorted(entries, key=lambda entry: entry.path)
+
+
+def _contents(repository: Repo, shas: tuple[str, ...]) -> dict[str, bytes]:
+    process = repository.git.cat_file("--batch", as_process=True, istream=-1)
+    output, _ = process.communicate("".join(f"{sha}\n" for sha in shas).encode())
+    found: dict[str, bytes] = {}
+    offset = 0
+    for sha in shas:
+        end = output.index(b"\n", offset)
+        header = output[offset:end].split()
+        if len(header) != 3:  # noqa: PLR2004 - id, type, size; anything else says that it is missing
+            raise UnreadableInput(f"git cannot read the object {sha}", "fetch the whole history, or clone again")
+        size = int(header[2])
+        found[sha] = output[end + 1 : end + 1 + size]
+        offset = end + 1 + size + 1
+    return found
