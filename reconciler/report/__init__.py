@@ -1,1 +1,1 @@
-"""One view of a plan, a result or a store, and the renderers that show it. No decisions."""
+"""What people and programs are shown: views of plans, stores and results, and a renderer for each medium."""

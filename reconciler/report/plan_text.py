@@ -1,0 +1,155 @@
+"""A plan as text, for a terminal, a pipe or a log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.plan.model import Flag, Progress, State
+from reconciler.report import words
+from reconciler.report.findings import write_findings
+from reconciler.report.page import Ink, Page, Span
+
+if TYPE_CHECKING:
+    from reconciler.report.page import Medium, Piece
+    from reconciler.report.view import ActionView, CandidateView, Group, PlanView, ServedView, SiteView
+
+_VERBS = {
+    "import": ("+", "import", Ink.GOOD),
+    "create_self_signed": ("+", "create", Ink.GOOD),
+    "set_default": ("*", "default", Ink.CHANGED),
+    "remove": ("-", "remove", Ink.BAD),
+}
+_LATER = {
+    State.HELD: ("~", Ink.HELD, "Held"),
+    State.WAITING: ("?", Ink.HELD, "Waiting"),
+    State.BY_HAND: ("!", Ink.CHANGED, "By hand"),
+}
+_UNPLANNED = {
+    Progress.UNREACHABLE: "could not be observed",
+    Progress.STOPPED: "not planned: see the errors",
+}
+_FLAGS = {
+    Flag.NOT_ALL_GOOD: ("not every candidate is good", Ink.BAD),
+    Flag.DEFAULT_ONLY: ("only the default is left", Ink.CHANGED),
+    Flag.UNSERVED: ("nothing is served", Ink.BAD),
+}
+_INDENT = 4
+_COLUMN = 11
+_LABELS = 21
+_NAMES = 30
+
+
+def plan_text(view: PlanView, medium: Medium) -> str:
+    """The whole plan, its summary last."""
+    page = Page(medium)
+    when = f"as of {words.instant(view.as_of)}, so it cannot be applied" if view.as_of else words.instant(view.made_at)
+    page.write(Span("Plan", Ink.STRONG), f" {when}", f", revision {view.revision}" if view.revision else "")
+    for site in view.sites:
+        _write_site(page, site)
+    _write_served(page, view)
+    if view.by_hand:
+        page.blank()
+        page.write(Span("Left to do by hand", Ink.STRONG))
+        for each in view.by_hand:
+            page.write(Span(each.where, Ink.STRONG), f": {each.what}", indent=2)
+    write_findings(page, view.findings)
+    page.blank()
+    page.write(f"Digest {view.digest}")
+    page.write(Span(view.summary, Ink.STRONG))
+    return page.text()
+
+
+def _write_site(page: Page, site: SiteView) -> None:
+    heading = f"site {site.name}" if site.name is not None else "appliances outside any site"
+    quiet = all(not group.actions and group.progress is Progress.PLANNED for group in site.groups)
+    if quiet:
+        names = ", ".join(member.name for group in site.groups for member in group.members)
+        page.write(f"{names}: ", Span("no changes", Ink.FAINT), head=Span(heading, Ink.STRONG), column=_NAMES)
+        return
+    page.blank()
+    page.write(Span(heading, Ink.STRONG))
+    for group in site.groups:
+        _write_group(page, group)
+    page.blank()
+
+
+def _write_group(page: Page, group: Group) -> None:
+    names = ", ".join(
+        f"{member.name} (after {', '.join(member.follows)})" if member.follows else member.name
+        for member in group.members
+    )
+    if group.progress is not Progress.PLANNED:
+        page.write(f"{names}: ", Span(_UNPLANNED[group.progress], Ink.BAD), indent=2)
+    elif not group.actions:
+        page.write(f"{names}: ", Span("no changes", Ink.FAINT), indent=2)
+    else:
+        page.write(Span(names, Ink.STRONG), indent=2)
+        for action in group.actions:
+            _write_action(page, action)
+
+
+def _write_action(page: Page, action: ActionView) -> None:
+    symbol, verb, ink = _VERBS[action.kind]
+    state = ""
+    if action.state is not State.READY:
+        symbol, ink, state = _LATER[action.state]
+    page.write(
+        Span(action.title, Ink.STRONG),
+        Span(f" [{action.identity}]", Ink.FAINT),
+        f" {action.role}" if action.role else "",
+        indent=_INDENT,
+        head=Span(f"{symbol} {verb}", ink),
+        column=_COLUMN,
+    )
+    facts: list[tuple[str, tuple[Piece, ...]]] = [(fact.label, (fact.value,)) for fact in action.facts]
+    source = Span(f" ({action.source})", Ink.FAINT) if action.source else ""
+    facts.append(("Why", (action.why, source)))
+    if state:
+        until = f"until {words.instant(action.held_until)}: " if action.held_until else ""
+        facts.append((state, (until, action.held_because)))
+    for label, value in facts:
+        page.write(*value, indent=_INDENT + 2, head=Span(label, Ink.FAINT), column=_LABELS)
+
+
+def _write_served(page: Page, view: PlanView) -> None:
+    if not any(site.served or site.steady for site in view.sites):
+        return
+    page.blank()
+    page.write(Span("Served names", Ink.STRONG), ": what may be served now -> once this plan is applied")
+    for site in view.sites:
+        if site.served:
+            page.write(f"site {site.name}" if site.name is not None else "appliances outside any site", indent=2)
+        for row in site.served:
+            _write_row(page, row)
+    steady = sum(site.steady for site in view.sites)
+    if steady:
+        page.write(f"{words.counted(steady, 'name')} on unchanged appliances: as now, all candidates good", indent=2)
+
+
+def _write_row(page: Page, row: ServedView) -> None:
+    name = row.name or "no SNI"
+    where = f" on {', '.join(row.appliances)}" if row.appliances else ""
+    head = Span(name + where, Ink.STRONG)
+    after = _candidates(row.after)
+    if row.before != row.after:
+        before, arrow = _candidates(row.before), Span("-> ", Ink.CHANGED)
+        if page.fits([*before, " ", arrow, *after], _INDENT + _NAMES):
+            after = [*before, " ", arrow, *after]
+        else:
+            page.write(*before, indent=_INDENT, head=head, column=_NAMES)
+            head, after = Span("", Ink.PLAIN), [arrow, *after]
+    page.write(*after, indent=_INDENT, head=head, column=_NAMES)
+
+    for text, ink in (_FLAGS[flag] for flag in row.flags if flag in _FLAGS):
+        page.write(Span(text, ink), indent=_INDENT + _NAMES)
+
+
+def _candidates(candidates: tuple[CandidateView, ...]) -> list[Piece]:
+    if not candidates:
+        return [Span("nothing", Ink.BAD)]
+    pieces: list[Piece] = []
+    for each in candidates:
+        pieces += [" or " if pieces else "", each.label, Span(f" [{each.identity}]", Ink.FAINT)]
+        if each.why_not:
+            pieces.append(Span(f" (not good: {each.why_not})", Ink.BAD))
+    return pieces

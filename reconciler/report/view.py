@@ -1,0 +1,306 @@
+"""A plan as people look at it: by site, alike appliances together, each action with its facts, then what is served.
+
+Renderers of every medium start from this view. It holds text as it was found, and they make it safe for their medium.
+It decides what is shown together, never what is done.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from reconciler.base.references import format_duration
+from reconciler.plan.model import CreateSelfSigned, Import, Progress, Remove, SetDefault
+from reconciler.report import words
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable, Mapping
+
+    from reconciler.base.findings import Finding
+    from reconciler.desired.state import Material
+    from reconciler.live.store import LiveStore
+    from reconciler.pki.certificate import Certificate
+    from reconciler.plan.model import Action, AppliancePlan, ByHand, Candidate, Flag, Plan, State
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that is known of a certificate, under the label that the appliance's pages give it."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActionView:
+    """One action.
+
+    Attributes:
+        kind: What it does, by the kinds of the plan.
+        state: Whether it can run now.
+        title: The certificate as people know it.
+        identity: Its SHA-256 in brief, or `new`.
+        role: `chain` for a certificate of a chain, else empty.
+        facts: What changes, in the appliance's words.
+        why: Why it is planned.
+        held_until: When its hold ends, where that is known.
+        held_because: What holds it and what releases it, or empty.
+        source: `file:line` of what declares it, or empty.
+    """
+
+    kind: str
+    state: State
+    title: str
+    identity: str
+    role: str
+    facts: tuple[Fact, ...]
+    why: str
+    held_until: dt.datetime | None
+    held_because: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An appliance, and the ones whose actions come before its own."""
+
+    name: str
+    follows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Appliances of a site to which the same happens.
+
+    Attributes:
+        members: The appliances, by name.
+        progress: How far planning came with them.
+        actions: What happens on each.
+    """
+
+    members: tuple[Member, ...]
+    progress: Progress
+    actions: tuple[ActionView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateView:
+    """A certificate that may be served.
+
+    Attributes:
+        label: As people know it.
+        identity: Its SHA-256 in brief, or `new`.
+        why_not: What is wrong with it for the name; empty where it is good.
+    """
+
+    label: str
+    identity: str
+    why_not: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServedView:
+    """What may be served for a name.
+
+    Attributes:
+        name: The protected name; None for a client that sends no server name.
+        appliances: Where this is so; empty for every appliance of the site that could be planned.
+        before: What may be served now.
+        after: What may be served once every ready action has run.
+        flags: What to look at.
+    """
+
+    name: str | None
+    appliances: tuple[str, ...]
+    before: tuple[CandidateView, ...]
+    after: tuple[CandidateView, ...]
+    flags: tuple[Flag, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteView:
+    """What happens on one site, or on the appliances outside any.
+
+    Attributes:
+        name: The site, or None.
+        groups: Its appliances, alike ones together.
+        served: What may be served: every row of appliances that change, and every row with a flag.
+        steady: How many rows are left out, since nothing about them changes or needs a look.
+    """
+
+    name: str | None
+    groups: tuple[Group, ...]
+    served: tuple[ServedView, ...]
+    steady: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """A plan for people.
+
+    Attributes:
+        made_at: When it was made.
+        as_of: The instant that it was planned for, if that is another; it cannot be applied then.
+        revision: The git commit, or None for a work tree.
+        digest: What was reviewed.
+        sites: By name, appliances outside any site last.
+        findings: All findings, in the plan's order.
+        by_hand: What is left to do by hand.
+        summary: What it comes to, in one line.
+    """
+
+    made_at: dt.datetime
+    as_of: dt.datetime | None
+    revision: str | None
+    digest: str
+    sites: tuple[SiteView, ...]
+    findings: tuple[Finding, ...]
+    by_hand: tuple[ByHand, ...]
+    summary: str
+
+
+def plan_view(plan: Plan, stores: Mapping[str, LiveStore], material: Mapping[str, Material]) -> PlanView:
+    """Arrange a plan for people.
+
+    Args:
+        plan: The plan.
+        stores: The observed stores by appliance, to describe what is removed or replaced.
+        material: Committed certificates by name, to describe what is imported.
+    """
+    known = _Known(stores, material)
+    sites: dict[str | None, list[AppliancePlan]] = defaultdict(list)
+    for appliance in plan.appliances:
+        sites[appliance.site].append(appliance)
+    ordered = sorted(sites.items(), key=lambda pair: (pair[0] is None, pair[0] or ""))
+    return PlanView(
+        made_at=plan.made_at,
+        as_of=plan.as_of,
+        revision=plan.basis.revision,
+        digest=plan.digest,
+        sites=tuple(_site(name, appliances, known) for name, appliances in ordered),
+        findings=plan.all_findings,
+        by_hand=plan.by_hand,
+        summary=words.summary(plan),
+    )
+
+
+class _Known:
+    """Every certificate that a plan may speak of, by fingerprint."""
+
+    def __init__(self, stores: Mapping[str, LiveStore], material: Mapping[str, Material]) -> None:
+        self._stores = stores
+        self._committed: dict[str, Certificate] = {}
+        for each in material.values():
+            for certificate in (*((each.leaf,) if each.leaf else ()), *each.chain):
+                self._committed[certificate.fingerprint] = certificate
+
+    def certificate(self, appliance: str, fingerprint: str) -> Certificate | None:
+        """The certificate itself, if it is live on the appliance or committed."""
+        store = self._stores.get(appliance)
+        live = store.by_fingerprint.get(fingerprint) if store else None
+        return live.certificate if live else self._committed.get(fingerprint)
+
+    def label(self, appliance: str, fingerprint: str) -> str:
+        """What people call a live certificate: its friendly name, else whom it was issued to."""
+        store = self._stores.get(appliance)
+        live = store.by_fingerprint.get(fingerprint) if store else None
+        return (live.friendly_name or live.certificate.subject.display) if live else ""
+
+
+def _site(name: str | None, appliances: Iterable[AppliancePlan], known: _Known) -> SiteView:
+    appliances = tuple(appliances)
+    groups: dict[tuple[Progress, tuple[ActionView, ...]], list[Member]] = defaultdict(list)
+    for appliance in appliances:
+        actions = tuple(_action(action, known) for action in appliance.actions)
+        groups[appliance.progress, actions].append(Member(appliance.name, appliance.follows if actions else ()))
+    served, steady = _served(appliances)
+    return SiteView(
+        name,
+        tuple(Group(tuple(members), progress, actions) for (progress, actions), members in groups.items()),
+        served,
+        steady,
+    )
+
+
+def _served(appliances: tuple[AppliancePlan, ...]) -> tuple[tuple[ServedView, ...], int]:
+    where: dict[tuple[str | None, tuple[CandidateView, ...], tuple[CandidateView, ...], tuple[Flag, ...]], list[str]]
+    where = defaultdict(list)
+    steady = 0
+    for appliance in appliances:
+        for row in appliance.serving:
+            if appliance.actions or row.flags:
+                where[row.name, _candidates(row.before), _candidates(row.after), row.flags].append(appliance.name)
+            else:
+                steady += 1
+    planned = [each.name for each in appliances if each.progress is Progress.PLANNED]
+    rows = [
+        ServedView(name, () if names == planned else tuple(names), before, after, flags)
+        for (name, before, after, flags), names in where.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: row.name is None)), steady
+
+
+def _candidates(candidates: tuple[Candidate, ...]) -> tuple[CandidateView, ...]:
+    return tuple(
+        CandidateView(each.label, words.short(each.certificate), "" if each.good else each.why_not or "not good")
+        for each in candidates
+    )
+
+
+def _action(action: Action, known: _Known) -> ActionView:
+    identity, facts = _facts(action, known)
+    return ActionView(
+        kind=action.kind,
+        state=action.state,
+        title=action.label,
+        identity=identity,
+        role="chain" if isinstance(action, Import) and action.role == "chain" else "",
+        facts=facts,
+        why=action.reason.sentence,
+        held_until=action.hold.until if action.hold else None,
+        held_because=action.hold.reason.sentence if action.hold else "",
+        source=action.source or "",
+    )
+
+
+def _facts(action: Action, known: _Known) -> tuple[str, tuple[Fact, ...]]:
+    """The identity of the certificate that an action is about, and what is worth knowing of it."""
+    match action:
+        case CreateSelfSigned():
+            subject = ", ".join(f"{key}={value}" for key, value in action.subject)
+            return words.NEW, (
+                Fact("Friendly Name", action.friendly_name),
+                Fact("Subject Name", subject),
+                Fact("Alternative Name(s)", ", ".join(action.subject_alternative_names)),
+                Fact("Key", action.key),
+                Fact("Lifetime", format_duration(action.valid_for)),
+            )
+        case Import():
+            facts = _described(known.certificate(action.appliance, action.fingerprint))
+            friendly = (Fact("Friendly Name", action.friendly_name),) if action.friendly_name != action.label else ()
+            return words.short(action.fingerprint), (*friendly, *facts)
+        case SetDefault():
+            before = action.replaces
+            label = f"{known.label(action.appliance, before)} [{words.short(before)}]" if before else "no default"
+            return words.short(action.target), (Fact("Instead of", label.strip()),)
+        case Remove():
+            facts = _described(known.certificate(action.appliance, action.fingerprint))
+            key = (Fact("Private Key?", "Yes, it goes with it"),) if action.has_key else ()
+            return words.short(action.fingerprint), (*facts, *key)
+        case _:
+            assert_never(action)
+
+
+def _described(certificate: Certificate | None) -> tuple[Fact, ...]:
+    if certificate is None:
+        return ()
+    names = ", ".join(each.value for each in certificate.subject_alternative_names)
+    facts = (
+        Fact("Issued To", certificate.subject.display),
+        Fact("Issued By", certificate.issuer.display),
+        Fact("Expiration", words.instant(certificate.not_after)),
+        Fact("Alternative Name(s)", names),
+    )
+    return tuple(fact for fact in facts if fact.value)
