@@ -1,0 +1,166 @@
+"""What becomes of steps that cannot go: held until when, released by what, and what is found on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from reconciler.base.findings import Finding, Rule, found
+from reconciler.plan.goodness import instant
+from reconciler.plan.model import Action, ByHand, Hold, Reason, Remove, State
+from reconciler.plan.rules import (
+    CA_CHANGE_UNPREPARED,
+    CLIENT_SETTLING,
+    HOLD_OUTLIVES_CERTIFICATE,
+    RETIRED_NEEDED,
+    SERVED_NAME_LOST,
+)
+from reconciler.plan.safety import safe_from
+from reconciler.plan.steps import Blocked, change
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping
+
+    from reconciler.plan.safety import Harm
+    from reconciler.plan.scene import Scene
+    from reconciler.plan.world import Entry, World
+
+
+@dataclass(frozen=True)
+class Held:
+    """Blocked steps as held actions.
+
+    Attributes:
+        actions: In the order given.
+        findings: Why, where a person should know.
+        by_hand: What a person can do about it.
+    """
+
+    actions: tuple[Action, ...]
+    findings: tuple[Finding, ...]
+    by_hand: tuple[ByHand, ...]
+
+
+_Outcome: TypeAlias = tuple[Hold, Finding | None, ByHand | None]
+
+
+def hold(scene: Scene, blocked: tuple[Blocked, ...], world: World, arrivals: Mapping[str, Entry]) -> Held:
+    """Say of each blocked step what holds it.
+
+    Args:
+        scene: The appliance.
+        blocked: Steps that cannot go, dependencies before what depends on them.
+        world: The store after everything that can go.
+        arrivals: What is imported or created, by ref.
+    """
+    actions, findings, by_hand = [], [], []
+    for each in blocked:
+        if each.action.state is State.BY_HAND:
+            actions.append(each.action)
+            by_hand.append(_not_offered(each.action))
+            continue
+        held, finding, hand = _hold_one(scene, each, world, arrivals)
+        actions.append(each.action.model_copy(update={"state": State.HELD, "hold": held}))
+        findings += [finding] if finding else []
+        by_hand += [hand] if hand else []
+    return Held(tuple(actions), tuple(dict.fromkeys(findings)), tuple(dict.fromkeys(by_hand)))
+
+
+def _hold_one(scene: Scene, blocked: Blocked, world: World, arrivals: Mapping[str, Entry]) -> _Outcome:
+    action = blocked.action
+    if blocked.waits_for:
+        return _because("follows", f"it follows {', '.join(blocked.waits_for)}"), None, None
+    if isinstance(action, Remove):
+        return _removal(scene, action, blocked.harms)
+    harm = blocked.harms[0]
+    until = safe_from(scene.judge, world, lambda before: change(before, action, arrivals), scene.protected)
+    outlived = _outlives(scene, action, harm, until)
+    name = _clients_of(harm)
+    if until:
+        sentence = f"{name} would get a certificate that {_why(harm)}; held until {instant(until)}"
+        held = Hold(reason=Reason(code=_code(harm), sentence=sentence), until=until)
+        return held, outlived or _find(scene, CLIENT_SETTLING, action, sentence, "nothing; it goes on by itself"), None
+    if harm.why and harm.why.code == "untrusted-by-clients":
+        sentence = f"{name} would get a certificate that {_why(harm)}"
+        remedy = "send the chain to BeyondTrust Technical Support and declare the build that comes back"
+        site = scene.state.site_of(scene.name)
+        hand = ByHand(
+            code="client-software",
+            what=f"Ask BeyondTrust Technical Support for a software build that trusts the root of {action.label},"
+            " install it, and add it to client_software.",
+            where=site.name if site else scene.name,
+        )
+        held = _because("untrusted-by-clients", f"{sentence}; a declared build that trusts it releases it")
+        return held, outlived or _find(scene, CA_CHANGE_UNPREPARED, action, sentence, remedy), hand
+    sentence = (
+        f"{name} would {'get a certificate that ' + _why(harm) if harm.why else 'lose its last good certificate'}"
+    )
+    remedy = f"declare a certificate that is good for {harm.name}"
+    return _because(_code(harm), sentence), _find(scene, SERVED_NAME_LOST, action, sentence, remedy), None
+
+
+def _removal(scene: Scene, action: Remove, harmed: tuple[Harm, ...]) -> _Outcome:
+    if not harmed:
+        held = _because("is-default", "it is the default certificate")
+        if action.fingerprint not in scene.retired:
+            return held, None, None
+        sentence = f"{action.label} is retired, and it is the default certificate"
+        return held, _find(scene, RETIRED_NEEDED, action, sentence, "declare another default"), None
+    harm = harmed[0]
+    sentence = f"without {action.label}, {_clients_of(harm)} would have no good certificate"
+    remedy = f"declare another certificate that is good for {harm.name}"
+    return _because("served-name-lost", sentence), _find(scene, SERVED_NAME_LOST, action, sentence, remedy), None
+
+
+def _outlives(scene: Scene, action: Action, harm: Harm, until: dt.datetime | None) -> Finding | None:
+    """A hold without an end that anyone declared counts as ending `settle` from now."""
+    ends = until or scene.judge.now + scene.judge.clients.settle
+    if ends < harm.served_until:
+        return None
+    sentence = (
+        f"{action.label} is held until {instant(ends)} at the earliest,"
+        f" and what serves {_clients_of(harm)} expires on {instant(harm.served_until)}"
+    )
+    return _find(
+        scene,
+        HOLD_OUTLIVES_CERTIFICATE,
+        action,
+        sentence,
+        "renew the certificate that serves now from the CA that clients trust already",
+    )
+
+
+def _find(scene: Scene, rule: Rule, action: Action, sentence: str, remedy: str) -> Finding:
+    declared = scene.state.certificates.get(action.certificate or "")
+    if action.certificate and declared:
+        position, about = scene.where_listed(action.certificate), declared.about
+    else:
+        position, about = scene.declared.position(), scene.declared.about
+    return found(rule, sentence, remedy, position=position, about=about, appliance=scene.name)
+
+
+def _because(code: str, sentence: str) -> Hold:
+    return Hold(reason=Reason(code=code, sentence=sentence))
+
+
+def _code(harm: Harm) -> str:
+    return harm.why.code if harm.why else "served-name-lost"
+
+
+def _why(harm: Harm) -> str:
+    return harm.why.sentence if harm.why else "covers nothing"
+
+
+def _clients_of(harm: Harm) -> str:
+    return harm.sent or "clients that send no server name"
+
+
+def _not_offered(action: Action) -> ByHand:
+    verb = {
+        "create_self_signed": "Create a self-signed certificate for",
+        "import": "Import",
+        "set_default": "Make the default:",
+        "remove": "Remove",
+    }[action.kind]
+    return ByHand(code="not-offered", what=f"{verb} {action.label}.", where=action.appliance)

@@ -1,0 +1,84 @@
+"""The rules whose findings come from planning: they concern live state, time, or what a change would do."""
+
+from __future__ import annotations
+
+from reconciler.base.findings import Severity, Stops, rule
+
+UNREACHABLE = rule(
+    "unreachable",
+    Severity.ERROR,
+    "Appliance",
+    "An appliance's store can be observed.",
+    Stops.NOTHING,
+)
+UNFINISHED = rule(
+    "unfinished-change",
+    Severity.WARNING,
+    "Directory stores",
+    "A change of a store is finished by the reload that makes it served.",
+)
+UNSUPPORTED_SOURCE = rule(
+    "unsupported-source",
+    Severity.ERROR,
+    "Create a Certificate Signed by a Certificate Authority",
+    "This version imports provided certificates and creates self-signed ones; it makes no requests and copies no keys.",
+    Stops.CERTIFICATE,
+)
+SERVED_NAME_LOST = rule(
+    "served-name-lost",
+    Severity.ERROR,
+    "SSL Certificate Auto-Selection",
+    "A protected name never loses its last good certificate.",
+    Stops.NOTHING,
+)
+CA_CHANGE_UNPREPARED = rule(
+    "ca-change-unprepared",
+    Severity.WARNING,
+    "Replace an SSL Certificate",
+    "Clients have a software build that trusts a new root before it is served.",
+)
+CLIENT_SETTLING = rule(
+    "client-settling",
+    Severity.NOTICE,
+    "Update the BeyondTrust Appliance",
+    "Clients have had time to update before what only the new software build trusts is served.",
+)
+HOLD_OUTLIVES_CERTIFICATE = rule(
+    "hold-outlives-certificate",
+    Severity.ERROR,
+    "Replace an SSL Certificate",
+    "A hold ends before the certificate that serves meanwhile expires.",
+    Stops.NOTHING,
+)
+RETIRED_NEEDED = rule(
+    "retired-needed",
+    Severity.ERROR,
+    "Renew an Expired Certificate",
+    "What is retired is neither declared nor needed by something that is kept.",
+    Stops.NOTHING,
+)
+RETIRED_ABSENT = rule(
+    "retired-absent",
+    Severity.NOTICE,
+    "Renew an Expired Certificate",
+    "A retired certificate that is gone from the store need not be listed any more.",
+)
+REMOVAL_CEILING = rule(
+    "removal-ceiling",
+    Severity.ERROR,
+    "Policy",
+    "No plan removes more certificates with a key from one appliance than the policy allows.",
+    Stops.NOTHING,
+)
+UNDECLARED = rule(
+    "undeclared",
+    Severity.NOTICE,
+    "Security > Certificates",
+    "Every certificate in a store is declared, needed by a declared one, or retired.",
+)
+NEWER_THAN_DECLARED = rule(
+    "newer-than-declared",
+    Severity.WARNING,
+    "Renew an Expired Certificate",
+    "No certificate in a store is newer than the declared one whose common name or alternative names it shares.",
+)

@@ -1,0 +1,90 @@
+"""Promise 1 at planning time: which change would harm a protected name, and when it no longer would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable
+
+    from reconciler.plan.goodness import Judge
+    from reconciler.plan.model import Reason
+    from reconciler.plan.world import Entry, World
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedNames:
+    """What must stay served on one appliance.
+
+    Attributes:
+        names: The protected names, the site's hostname first.
+        hostname: The name that clients without server name indication have in mind.
+    """
+
+    names: tuple[str, ...]
+    hostname: str
+
+    @property
+    def asked(self) -> tuple[tuple[str | None, str], ...]:
+        """Pairs of what a client sends and the name that its certificate must cover."""
+        return (*((name, name) for name in self.names), (None, self.hostname))
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """What a change would do to one protected name that a good certificate may serve now.
+
+    Attributes:
+        sent: The server name, or None for a client that sends none.
+        name: The name that must be covered.
+        offender: A candidate that is not good and was not there before; None where no good candidate would be left.
+        why: What is wrong with the offender.
+        served_until: When the last good certificate that may serve now expires.
+    """
+
+    sent: str | None
+    name: str
+    offender: Entry | None
+    why: Reason | None
+    served_until: dt.datetime
+
+
+def harms(judge: Judge, before: World, after: World, protected: ProtectedNames) -> tuple[Harm, ...]:
+    """What a change from one store to another would do to the protected names; empty where it is safe.
+
+    A name that no good certificate may serve now cannot be harmed.
+    """
+    found = []
+    for sent, name in protected.asked:
+        candidates = before.candidates(sent)
+        good = [entry for entry in candidates if judge.is_good(entry, name, before)]
+        if not good:
+            continue
+        bad = {entry.ref for entry in candidates} - {entry.ref for entry in good}
+        until = max(entry.not_after for entry in good)
+        later = [(entry, judge.why_not_good(entry, name, after)) for entry in after.candidates(sent)]
+        joined = next(((entry, why) for entry, why in later if why and entry.ref not in bad), None)
+        if joined:
+            found.append(Harm(sent, name, joined[0], joined[1], until))
+        elif all(why for _, why in later):
+            found.append(Harm(sent, name, None, None, until))
+    return tuple(found)
+
+
+def safe_from(
+    judge: Judge, before: World, change: Callable[[World], World], protected: ProtectedNames
+) -> dt.datetime | None:
+    """The first instant from which a change harms nothing any more, or None if none can be foreseen.
+
+    Only the passing of time is foreseen: builds that settle, certificates whose validity begins.
+    """
+    after = change(before)
+    instants = {each.installed_at + judge.clients.settle for each in judge.clients.builds}
+    instants |= {each.installed_at for each in judge.clients.builds}
+    instants |= {entry.not_before for entry in after.entries.values()}
+    for instant in sorted(each for each in instants if each > judge.now):
+        if not harms(judge.at(instant), before, after, protected):
+            return instant
+    return None
