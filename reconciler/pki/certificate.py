@@ -12,9 +12,10 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtensionOID, NameOID
+from cryptography.x509.oid import NameOID
 
-from reconciler.base.errors import FormatError
+from reconciler.pki.asn1 import subject_public_key_info
+from reconciler.pki.library import quiet, understanding
 from reconciler.pki.names import NameType, SubjectAlternativeName, normalize_dns
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ SHORT_NAMES = {
     NameOID.STATE_OR_PROVINCE_NAME: "ST",
     NameOID.COUNTRY_NAME: "C",
 }
+_NOT_UNDERSTOOD = "not a certificate that can be understood"
 _CURVES = {"secp256r1": "ec-p256", "secp384r1": "ec-p384", "secp521r1": "ec-p521"}
 
 
@@ -89,7 +91,8 @@ class Certificate:
         der: The certificate itself.
         fingerprint: SHA-256 of `der`, lower-case hex: its identity.
         public_key: SHA-256 of the SubjectPublicKeyInfo, lower-case hex: the identity of its key.
-        key_kind: `rsa-2048`, `ec-p256`, `ed25519`, ... in the words of the policy.
+        key_kind: `rsa-2048`, `ec-p256`, `ed25519`, ... in the words of the policy; `unknown-` and the dotted OID of its
+            algorithm where nothing more is known.
         subject: Who it was issued to.
         issuer: Who issued it.
         subject_alternative_names: In the order of the certificate.
@@ -141,7 +144,8 @@ class Certificate:
 
     def to_x509(self) -> x509.Certificate:
         """The certificate as cryptography's object, parsed again."""
-        return x509.load_der_x509_certificate(self.der)
+        with quiet():
+            return x509.load_der_x509_certificate(self.der)
 
 
 @lru_cache(maxsize=131072)
@@ -151,26 +155,8 @@ def parse_certificate(der: bytes) -> Certificate:
     Raises:
         FormatError: It is not a certificate, or has parts that cannot be understood.
     """
-    try:
+    with understanding(_NOT_UNDERSTOOD):
         return _parse(der)
-    except FormatError:
-        raise
-    # cryptography raises lazily, and not only ValueError: UnsupportedAlgorithm, InvalidVersion, DuplicateExtension,
-    # TypeError for odd values. All of them mean the same to a reader.
-    except (
-        ValueError,
-        TypeError,
-        UnsupportedAlgorithm,
-        x509.InvalidVersion,
-        x509.DuplicateExtension,
-    ) as error:
-        raise FormatError(f"not a certificate that can be understood: {first_line(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for a sentence of our own; its type where it has none."""
-    text = str(error).strip().splitlines()
-    return text[0].rstrip(".") if text else type(error).__name__
 
 
 def _parse(der: bytes) -> Certificate:
@@ -189,17 +175,14 @@ def _parse(der: bytes) -> Certificate:
             subject_key_identifier = value.digest
         elif isinstance(value, x509.AuthorityKeyIdentifier):
             authority_key_identifier = value.key_identifier
-        elif extension.oid == ExtensionOID.BASIC_CONSTRAINTS:
-            raise FormatError("not a certificate that can be understood: its BasicConstraints are malformed")
-    key = parsed.public_key()
-    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    public_key, key_kind = _public_key(parsed)
     subject, issuer = read_name(parsed.subject), read_name(parsed.issuer)
     old_root = parsed.version is x509.Version.v1 and subject.der == issuer.der
     return Certificate(
         der=der,
         fingerprint=hashlib.sha256(der).hexdigest(),
-        public_key=hashlib.sha256(spki).hexdigest(),
-        key_kind=key_kind_of(key),
+        public_key=public_key,
+        key_kind=key_kind,
         subject=subject,
         issuer=issuer,
         subject_alternative_names=names,
@@ -210,6 +193,16 @@ def _parse(der: bytes) -> Certificate:
         subject_key_identifier=subject_key_identifier,
         authority_key_identifier=authority_key_identifier,
     )
+
+
+def _public_key(parsed: x509.Certificate) -> tuple[str, str]:
+    """Identity and kind of the key. One that cryptography does not know still tells certificates apart."""
+    try:
+        key = parsed.public_key()
+        return public_key_identity(key), key_kind_of(key)
+    except (ValueError, UnsupportedAlgorithm):
+        information = subject_public_key_info(parsed.public_bytes(Encoding.DER))
+        return hashlib.sha256(information).hexdigest(), f"unknown-{parsed.public_key_algorithm_oid.dotted_string}"
 
 
 def _signature_hash(parsed: x509.Certificate) -> str:
