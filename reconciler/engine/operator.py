@@ -1,0 +1,96 @@
+"""Operator settings: what is decided by whoever runs the reconciler, not by whoever may propose a change.
+
+They name the hosts that may be contacted and the commands that may be run, so they are no part of the reviewed tree: a
+pull request could otherwise send a password to its author's host, or run a command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from reconciler.base.errors import UnreadableInput, UsageError
+from reconciler.base.references import Model
+from reconciler.desired.compose import compose
+from reconciler.desired.explain import explain
+from reconciler.desired.hints import Hints
+from reconciler.desired.models import Hostname
+from reconciler.desired.nodes import Document, Scalar, plain
+from reconciler.desired.tree import LIMITS
+
+VARIABLE = "RECONCILER_OPERATOR"
+"""Environment variable that names the file."""
+
+
+class OperatorSettings(Model):
+    """Operator settings: hosts, reload commands and limits. Kept outside the desired state."""
+
+    hosts: tuple[Hostname, ...] = ()
+    """Hosts that may be contacted. A store at any other host is left alone."""
+    reload: Mapping[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+    """Command that makes a directory store's TLS front end read its certificates again, by appliance: a list of words,
+    run without a shell."""
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 16
+    """Appliances that are worked on at once."""
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str], desired_state: Path | None = None) -> OperatorSettings:
+    """Read the operator settings; the defaults where no file is named.
+
+    Args:
+        path: The file, as `--operator` names it; where it is None, `RECONCILER_OPERATOR` may name it.
+        environ: The environment.
+        desired_state: Folder of the desired state, in which the file may not lie.
+
+    Raises:
+        UsageError: The file lies in the desired state, or what it says is not understood.
+        UnreadableInput: The file cannot be read.
+    """
+    named = path or (Path(environ[VARIABLE]) if environ.get(VARIABLE) else None)
+    if named is None:
+        return OperatorSettings()
+    if desired_state is not None and named.resolve().is_relative_to(desired_state.resolve()):
+        remedy = "keep it outside, where a proposed change cannot reach it"
+        raise UsageError(f"the operator settings {named} lie inside the desired state {desired_state}", remedy)
+    return _parse(_read(named), str(named))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LIMITS.file_bytes + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a path"
+        raise UnreadableInput(
+            f"the operator settings {path} cannot be read: {reason}", f"check --operator and {VARIABLE}"
+        ) from error
+    if len(content) > LIMITS.file_bytes:
+        raise UnreadableInput(f"the operator settings {path} are larger than {LIMITS.file_bytes} bytes", "shorten them")
+    return content
+
+
+def _parse(content: bytes, file: str) -> OperatorSettings:
+    composed = compose(content)
+    problems = [f"{file}:{flaw.line}:{flaw.column} {flaw.message} - {flaw.remedy}" for flaw in composed.flaws]
+    root = composed.root
+    if root is None or (isinstance(root, Scalar) and root.value is None):
+        if problems:
+            raise _refused(problems)
+        return OperatorSettings()
+    try:
+        settings = OperatorSettings.model_validate(plain(root))
+    except ValidationError as error:
+        told = explain(error, OperatorSettings, Document(file, file, root), Hints())
+        problems += [f"{each.position} {each.message} - {each.remedy}" for each in told]
+        # The original repeats what was written, which may be a secret in the wrong place.
+        raise _refused(problems) from None
+    if problems:
+        raise _refused(problems)
+    return settings
+
+
+def _refused(problems: list[str]) -> UsageError:
+    return UsageError("the operator settings are not understood:\n" + "\n".join(problems))
