@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from difflib import get_close_matches
 from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.base.findings import Finding, ObjectName, Rule, Severity, found, rule, rules, sort_key
+from reconciler.desired.hints import nearest
 from reconciler.rules.facts import quote
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def _problem(
     named = declared.position("acknowledge", index, "rule")
     source = known.get(entry.rule)
     if source is None:
-        near = get_close_matches(entry.rule, known, n=1)
-        remedy = f"did you mean {near[0]}?" if near else "`validate --list-rules` shows all rules"
+        near = nearest(entry.rule, known)
+        remedy = f"did you mean `{near}`?" if near else "`validate --list-rules` shows all rules"
         return found(UNKNOWN, f"there is no rule {quote(entry.rule)}", remedy, position=named, about=declared.about)
     if source.severity is Severity.ERROR and not source.acknowledgeable:
         message = f"errors of {source.id} cannot be acknowledged"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.base.findings import Finding, Severity, Stops, found, rule
+from reconciler.desired.hints import nearest
 from reconciler.desired.state import members
 from reconciler.pki.names import NameType, pattern_covers
 from reconciler.rules.facts import Place, listed
@@ -190,12 +191,13 @@ def default_declared(facts: Facts) -> Iterator[Finding]:
         default = facts.state.default_of(appliance.name)
         if default is None and certificates:
             finding = _no_default(site if site and site.model.certificates else appliance)
-        elif default in facts.state.certificates and default not in certificates:
+        elif default and default not in certificates:
             place = appliance if appliance.model.default or not site else site
+            near = nearest(default, certificates)
             finding = found(
                 DEFAULT_DECLARED,
                 f"the default {default} is not among the certificates declared for {appliance.name}",
-                f"add it to `certificates` in the file of {place.about}, or choose one that is listed",
+                f"did you mean `{near}`?" if near else f"list it in the file of {place.about}, or choose a listed one",
                 position=place.position("default"),
                 about=place.about,
             )
