@@ -174,6 +174,9 @@ class OpenContext:
 OpenDriver: TypeAlias = "Callable[[StoreConfiguration, OpenContext], AbstractAsyncContextManager[Driver]]"
 
 
+CreateStore: TypeAlias = "Callable[[StoreConfiguration, OpenContext], bool]"
+
+
 @dataclass(frozen=True, slots=True)
 class DriverType:
     """A driver as its entry point offers it.
@@ -181,12 +184,15 @@ class DriverType:
     Attributes:
         configuration: Model of its options; its `driver` field is a literal of the driver's name.
         open: Opens one store; closing it signs out.
+        create: Makes a store, with its factory certificate, where there is none yet, and says whether it did; None for
+            stores that are not made by us.
         endpoint: `hostname` where TLS is served at the appliance's host name on port 443 unless the YAML says
             otherwise, `none` where that is known only to the operator.
     """
 
     configuration: type[StoreConfiguration]
     open: OpenDriver
+    create: CreateStore | None = None
     endpoint: Literal["hostname", "none"] = "none"
 
 

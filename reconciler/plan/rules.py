@@ -82,3 +82,6 @@ NEWER_THAN_DECLARED = rule(
     "Renew an Expired Certificate",
     "No certificate in a store is newer than the declared one whose common name or alternative names it shares.",
 )
+
+JUDGED = frozenset({UNSUPPORTED_SOURCE.id, RETIRED_ABSENT.id, UNDECLARED.id, NEWER_THAN_DECLARED.id})
+"""Ids of the rules that a plan of the whole fleet evaluates on every object, so that their silence means something."""

@@ -1,0 +1,71 @@
+"""What an action expects of a store before it runs, and what shows afterwards that it has had its effect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from reconciler.plan.model import Action, CreateSelfSigned, Import, Remove, SetDefault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.live.store import LiveStore
+
+NEW = "new:"
+
+
+def why_stale(action: Action, store: LiveStore, bound: Mapping[str, str]) -> str:
+    """What moved since the plan was made, in one sentence, or an empty string.
+
+    Args:
+        action: The action that is about to run.
+        store: The store as it is now.
+        bound: The certificates that came into being in this apply, by what the plan calls them.
+    """
+    expects = action.expects
+    for ref in expects.present:
+        live = store.by_fingerprint.get(bound.get(ref, ref))
+        if live is None or not live.has_key:
+            return f"{_short(ref)} is not in the store with its key"
+    for ref in expects.absent:
+        if ref in store.by_fingerprint:
+            return f"{_short(ref)} is in the store already"
+    if expects.default is not None and store.default != bound.get(expects.default, expects.default):
+        return f"the default is no longer {_short(expects.default)}"
+    if isinstance(action, Remove) and action.fingerprint not in store.by_fingerprint:
+        return f"{_short(action.fingerprint)} is gone already"
+    return ""
+
+
+def has_happened(action: Action, before: LiveStore, after: LiveStore, bound: Mapping[str, str]) -> bool:
+    """Whether the store shows the effect of an action."""
+    match action:
+        case Import():
+            live = after.by_fingerprint.get(action.fingerprint)
+            return live is not None and (live.has_key or action.role == "chain")
+        case SetDefault():
+            return after.default == bound.get(action.target, action.target)
+        case Remove():
+            return action.fingerprint not in after.by_fingerprint
+        case CreateSelfSigned():
+            return len(created(action, before, after)) == 1
+        case _:
+            assert_never(action)
+
+
+def created(action: CreateSelfSigned, before: LiveStore, after: LiveStore) -> tuple[str, ...]:
+    """Fingerprints of what appeared and is what the action asked for; exactly one where all went well."""
+    return tuple(
+        live.fingerprint
+        for live in after.certificates
+        if live.fingerprint not in before.by_fingerprint
+        and live.has_key
+        and live.certificate.is_self_issued
+        and live.certificate.key_kind == action.key
+        and {each.value for each in live.subject_alternative_names} == set(action.subject_alternative_names)
+        and set(live.certificate.subject.attributes) == set(action.subject)
+    )
+
+
+def _short(ref: str) -> str:
+    return ref if ref.startswith(NEW) else f"the certificate {ref[:16]}"

@@ -1,0 +1,41 @@
+"""Following references to secrets, at the last moment. A secret is handed on as bytes and never shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.base.errors import SecretUnavailable
+from reconciler.base.references import EnvironmentSecret, FileSecret, SecretReference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def resolve(reference: SecretReference, environment: Mapping[str, str], folder: Path) -> bytes:
+    """Fetch a secret.
+
+    Args:
+        reference: Where it is.
+        environment: The process's environment.
+        folder: Where relative paths start: the folder of the file that names the secret.
+
+    Raises:
+        SecretUnavailable: It is not there. The message names the reference and nothing else.
+    """
+    match reference:
+        case EnvironmentSecret(env=name):
+            value = environment.get(name)
+            if not value:
+                raise SecretUnavailable(f"the environment variable {name} is not set", "set it, then run again")
+            return value.encode()
+        case FileSecret(file=path):
+            try:
+                content = (folder / path).read_bytes()
+            except OSError as error:
+                problem = error.strerror or "it cannot be read"
+                raise SecretUnavailable(f"the secret in {path} cannot be read: {problem}", "look at the path") from None
+            secret = content.removesuffix(b"\n").removesuffix(b"\r")
+            if not secret:
+                raise SecretUnavailable(f"the secret in {path} is empty", "put the secret into it")
+            return secret

@@ -1,0 +1,175 @@
+"""Observe the fleet, check the rules, plan, apply. The command line and the loop both go through here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from reconciler.apply.executor import Executor
+from reconciler.apply.uploads import Uploads
+from reconciler.base.errors import UsageError
+from reconciler.engine.stores import Stores
+from reconciler.plan.planner import Fleet, make_plan
+from reconciler.plan.rules import JUDGED
+from reconciler.rules import OFFLINE, acknowledge, check, stopped
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Collection, Mapping
+
+    from reconciler.apply.result import ApplianceResult
+    from reconciler.base.clock import Clock
+    from reconciler.base.errors import StoreError
+    from reconciler.base.findings import Finding
+    from reconciler.desired.state import DesiredState
+    from reconciler.engine.operator import OperatorSettings
+    from reconciler.live.store import LiveStore
+    from reconciler.plan.matching import Classified
+    from reconciler.plan.model import Plan
+
+Notify: TypeAlias = Callable[[str, str], None]
+"""Told of progress: the appliance, and what is happening on it now."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was seen of the fleet.
+
+    Attributes:
+        stores: Stores by appliance.
+        failures: Why the others could not be observed.
+    """
+
+    stores: Mapping[str, LiveStore]
+    failures: Mapping[str, StoreError]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan and what it was made from.
+
+    Attributes:
+        state: The desired state.
+        observation: What was seen of the fleet.
+        plan: The plan.
+        classes: For each observed appliance, the class of each live certificate, by fingerprint.
+    """
+
+    state: DesiredState
+    observation: Observation
+    plan: Plan
+    classes: Mapping[str, Mapping[str, Classified]]
+
+
+def _silent(appliance: str, happening: str) -> None:
+    """Tells nobody."""
+
+
+async def observe_fleet(
+    state: DesiredState,
+    settings: OperatorSettings,
+    clock: Clock,
+    *,
+    only: frozenset[str] | None = None,
+    notify: Notify | None = None,
+) -> Observation:
+    """Observe all appliances, or some and the members of their sites, which plans may depend on."""
+    names = _concerned(state, only)
+    return Observation(*await Stores(state, settings, clock).observe(names, notify or _silent))
+
+
+def _concerned(state: DesiredState, only: frozenset[str] | None) -> Collection[str]:
+    if only is None:
+        return sorted(state.appliances)
+    unknown = sorted(only - state.appliances.keys())
+    if unknown:
+        raise UsageError(f"no appliance is called {', '.join(unknown)}", "look at the names of the files")
+    with_members = {member for name in only for member in state.members_with(name)}
+    return sorted(with_members & state.appliances.keys())
+
+
+async def plan_fleet(
+    state: DesiredState,
+    settings: OperatorSettings,
+    clock: Clock,
+    *,
+    at: dt.datetime | None = None,
+    only: frozenset[str] | None = None,
+    allow_removals: int | None = None,
+    notify: Notify | None = None,
+) -> Planned:
+    """Observe the fleet and plan it.
+
+    Args:
+        state: The desired state.
+        settings: Operator settings.
+        clock: The time.
+        at: Plan as of this instant; None for now.
+        only: Names of the appliances to plan; None for all.
+        allow_removals: Overrides the policy's ceiling on removals.
+        notify: Told of progress.
+    """
+    observation = await observe_fleet(state, settings, clock, only=only, notify=notify)
+    now = at or clock()
+    raw = (*state.findings, *check(state, now))
+    accepted = acknowledge(state, raw, OFFLINE, now)
+    fleet = Fleet(
+        state,
+        observation.stores,
+        observation.failures,
+        accepted,
+        stopped(state, accepted),
+        only,
+        allow_removals,
+    )
+    planning = make_plan(fleet, now, as_of=at)
+    whole = only is None and not observation.failures
+    plan = _acknowledged(state, planning.plan, raw, OFFLINE | JUDGED if whole else OFFLINE, now)
+    return Planned(state, observation, plan, planning.classes)
+
+
+def _acknowledged(
+    state: DesiredState, plan: Plan, raw: tuple[Finding, ...], checked: frozenset[str], now: dt.datetime
+) -> Plan:
+    """The plan with only those findings that nobody has accepted, and with what is wrong with acknowledgements."""
+    live = [finding for part in plan.appliances for finding in part.findings]
+    left = acknowledge(state, (*raw, *live), checked, now)
+    remaining = set(map(id, left))
+    parts = tuple(
+        part.model_copy(update={"findings": tuple(each for each in part.findings if id(each) in remaining)})
+        if part.findings
+        else part
+        for part in plan.appliances
+    )
+    shown = {id(finding) for part in parts for finding in part.findings}
+    offline = tuple(each for each in left if id(each) not in shown)
+    return plan.model_copy(update={"appliances": parts, "findings": offline})
+
+
+async def apply_planned(
+    planned: Planned, settings: OperatorSettings, clock: Clock, *, notify: Notify | None = None
+) -> tuple[ApplianceResult, ...]:
+    """Carry a plan out that was just made."""
+    stores = Stores(planned.state, settings, clock)
+    executor = Executor(
+        planned.plan,
+        stores.open,
+        Uploads(planned.state, os.environ, Path(planned.state.root)),
+        unfinished=[name for name, store in planned.observation.stores.items() if store.unfinished],
+        concurrency=settings.concurrency,
+        notify=notify or _silent,
+    )
+    return await executor.run()
+
+
+def create_stores(state: DesiredState, settings: OperatorSettings, clock: Clock) -> tuple[str, ...]:
+    """Make the stores that do not exist yet, each with its factory certificate, where their driver makes stores.
+
+    Returns:
+        The names of the appliances that got one.
+    """
+    stores = Stores(state, settings, clock)
+    return tuple(name for name in sorted(state.appliances) if stores.create(name))

@@ -1,0 +1,75 @@
+"""Opening the stores of a fleet: each by the driver that its appliance names, with what the operator settings add."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from reconciler.base.errors import ReconcilerError, StoreError, StoreUnrecognised
+from reconciler.live.driver import OpenContext, driver_types
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from reconciler.base.clock import Clock
+    from reconciler.desired.state import DesiredState
+    from reconciler.engine.operator import OperatorSettings
+    from reconciler.live.driver import Driver
+    from reconciler.live.store import LiveStore
+
+
+class Stores:
+    """Opens stores, and observes many at once."""
+
+    def __init__(self, state: DesiredState, settings: OperatorSettings, clock: Clock) -> None:
+        self._state = state
+        self._settings = settings
+        self._clock = clock
+        self._root = Path(state.root)
+
+    def context(self, appliance: str) -> OpenContext:
+        """What the driver of an appliance is opened with."""
+        reload = self._settings.reload.get(appliance, ())
+        return OpenContext(appliance, self._root, self._clock, reload)
+
+    def open(self, appliance: str) -> AbstractAsyncContextManager[Driver]:
+        """Open the store of an appliance."""
+        configuration = self._state.appliances[appliance].model.store
+        return driver_types()[configuration.driver].open(configuration, self.context(appliance))
+
+    def create(self, appliance: str) -> bool:
+        """Make the store of an appliance where its driver makes stores and there is none yet; whether it did.
+
+        Raises:
+            StoreError: It cannot be made.
+        """
+        configuration = self._state.appliances[appliance].model.store
+        create = driver_types()[configuration.driver].create
+        return create is not None and create(configuration, self.context(appliance))
+
+    async def observe(
+        self, appliances: Collection[str], notify: Callable[[str, str], None]
+    ) -> tuple[Mapping[str, LiveStore], Mapping[str, StoreError]]:
+        """Observe stores side by side; what one of them cannot do is its own failure."""
+        stores: dict[str, LiveStore] = {}
+        failures: dict[str, StoreError] = {}
+        limiter = anyio.CapacityLimiter(self._settings.concurrency)
+
+        async def observe_one(name: str) -> None:
+            async with limiter:
+                notify(name, "observing")
+                try:
+                    async with self.open(name) as driver:
+                        stores[name] = await driver.observe()
+                except StoreError as error:
+                    failures[name] = error
+                except ReconcilerError as error:
+                    failures[name] = StoreUnrecognised(error.message, error.remedy)
+
+        async with anyio.create_task_group() as group:
+            for name in appliances:
+                group.start_soon(observe_one, name)
+        return stores, failures
