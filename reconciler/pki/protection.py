@@ -37,6 +37,14 @@ _KEY_BAG = bytes.fromhex("2a864886f70d010c0a0101")
 _SHROUDED_KEY_BAG = bytes.fromhex("2a864886f70d010c0a0102")
 
 
+def is_text(passphrase: bytes) -> bool:
+    """Whether a passphrase is what PKCS#12 demands: UTF-8 without a NUL (RFC 7292, appendix B.1)."""
+    try:
+        return "\0" not in passphrase.decode()
+    except UnicodeDecodeError:
+        return False
+
+
 class TooDear(FormatError):
     """Opening the file would take too long, or too much memory."""
 

@@ -26,7 +26,7 @@ from reconciler.pki.asn1 import Kind, Malformed, Truncated, first_element, kind_
 from reconciler.pki.certificate import Certificate, parse_certificate
 from reconciler.pki.keys import PrivateKey, key_matches, private_key
 from reconciler.pki.library import understanding
-from reconciler.pki.protection import check_cost, key_bags
+from reconciler.pki.protection import check_cost, is_text, key_bags
 from reconciler.pki.request import Request, parse_request
 from reconciler.pki.unrelated import what_else
 
@@ -237,7 +237,10 @@ class _Reader:
             self.friendly_name = bundle.cert.friendly_name.decode("utf-8", "replace")
 
     def _open_pkcs12(self, data: bytes) -> pkcs12.PKCS12KeyAndCertificates:
-        _check_encoding(self.passphrase)
+        if self.passphrase is not None and not is_text(self.passphrase):  # cryptography would panic at a NUL
+            raise WrongPassphrase(
+                "the passphrase is not text in UTF-8, which PKCS#12 demands", "check where the passphrase comes from"
+            )
         for passphrase in dict.fromkeys((self.passphrase, None)):
             try:
                 with understanding("not a PKCS#12 file that can be understood"):
@@ -282,16 +285,6 @@ class _Reader:
                     "the passphrase does not fit the private key, or the file is damaged", "check the passphrase"
                 ) from None
             raise
-
-
-def _check_encoding(passphrase: bytes | None) -> None:
-    """PKCS#12 passphrases are text (RFC 7292, appendix B.1)."""
-    try:
-        (passphrase or b"").decode()
-    except UnicodeDecodeError:
-        raise WrongPassphrase(
-            "the passphrase is not UTF-8, which PKCS#12 demands", "check where the passphrase comes from"
-        ) from None
 
 
 def _load_der(data: bytes, passphrase: bytes | None, skip: bool) -> PrivateKeyTypes:  # noqa: FBT001 - one of a pair

@@ -1,8 +1,8 @@
 """Writing certificates and keys in the formats of the appliance's Export page, and PEM.
 
-The guide: DER for a certificate alone, PKCS#8 for a key alone, PKCS#7 for several certificates, PKCS#12 for certificate and
-key with or without the chain. Where no passphrase is given nothing is encrypted; whether that may be is the caller's to
-decide.
+The guide: DER for a certificate alone, PKCS#8 for a key alone, PKCS#7 for several certificates, PKCS#12 for certificate
+and key with or without the chain. Where no passphrase is given nothing is encrypted; whether that may be is for the
+caller to decide.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ from cryptography.hazmat.primitives.serialization import (
 
 from reconciler.base.errors import FormatError, WrongPassphrase
 from reconciler.pki.library import understanding
+from reconciler.pki.protection import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from reconciler.pki.certificate import Certificate
     from reconciler.pki.keys import PrivateKey
+
+LONGEST_PASSPHRASE = 1023
+"""In bytes; cryptography protects PKCS#8 with no longer ones."""
 
 
 def write_der(certificate: Certificate) -> bytes:
@@ -54,7 +58,7 @@ def write_pkcs8(key: PrivateKey, passphrase: bytes | None) -> bytes:
     """A private key alone, as PKCS#8 in DER.
 
     Raises:
-        WrongPassphrase: The passphrase is empty or too long to be used.
+        WrongPassphrase: The passphrase is empty, too long, or no text.
     """
     return _write_key(key, passphrase, Encoding.DER)
 
@@ -63,7 +67,7 @@ def write_key_pem(key: PrivateKey, passphrase: bytes | None) -> bytes:
     """A private key alone, as PKCS#8 in PEM.
 
     Raises:
-        WrongPassphrase: The passphrase is empty or too long to be used.
+        WrongPassphrase: The passphrase is empty, too long, or no text.
     """
     return _write_key(key, passphrase, Encoding.PEM)
 
@@ -83,7 +87,7 @@ def write_pkcs12(
     """A certificate with its key and, where given, its chain, as PKCS#12.
 
     Raises:
-        WrongPassphrase: The passphrase is empty, too long or not UTF-8.
+        WrongPassphrase: The passphrase is empty, too long, or no text.
         FormatError: The key is not the certificate's.
     """
     protection = _protection(passphrase)
@@ -101,8 +105,8 @@ def write_pkcs12(
 def _protection(passphrase: bytes | None) -> KeySerializationEncryption:
     if passphrase is None:
         return NoEncryption()
-    try:
-        passphrase.decode()
-        return BestAvailableEncryption(passphrase)
-    except ValueError:
-        raise WrongPassphrase("the passphrase is empty or not UTF-8", "choose another one") from None
+    if not 0 < len(passphrase) <= LONGEST_PASSPHRASE or not is_text(passphrase):
+        raise WrongPassphrase(
+            f"a passphrase is text in UTF-8, of 1 to {LONGEST_PASSPHRASE} bytes and without NUL", "choose another one"
+        )
+    return BestAvailableEncryption(passphrase)
