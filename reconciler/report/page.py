@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from rich.cells import cell_len
 
 from reconciler.base.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_GAP = "  "
 
 
 class Ink(StrEnum):
@@ -36,6 +41,7 @@ class Span:
 
 
 Piece: TypeAlias = str | Span
+Cell: TypeAlias = "Sequence[Piece]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,28 @@ class Page:
         rows = self._wrap(spans, indent + start)
         self._lines.append((prefix + rows[0]).rstrip())
         self._lines.extend((" " * (indent + start) + row).rstrip() for row in rows[1:])
+
+    def table(self, rows: Sequence[Sequence[Cell]], indent: int = 0) -> bool:
+        """Add a table, its header first, if it fits; say whether it did.
+
+        Args:
+            rows: The cells of each row; each cell is a column of pieces.
+            indent: Columns that the table is moved to the right.
+        """
+        cleaned = [[[_clean(piece) for piece in cell] for cell in row] for row in rows]
+        widths = [max(width_of(span.text) for cell in column for span in cell) for column in zip(*cleaned, strict=True)]
+        total = indent + sum(widths) + len(_GAP) * (len(widths) - 1)
+        if self.width is not None and total > self.width:
+            return False
+        for row in cleaned:
+            for depth in range(max(len(cell) for cell in row)):
+                spans = [cell[depth] if depth < len(cell) else _NOTHING for cell in row]
+                cells = [
+                    self._paint(span) + " " * (width - width_of(span.text))
+                    for span, width in zip(spans, widths, strict=True)
+                ]
+                self._lines.append((" " * indent + _GAP.join(cells)).rstrip())
+        return True
 
     def blank(self) -> None:
         """Add an empty line, unless there is one or nothing stands above it."""

@@ -1,0 +1,241 @@
+"""The live stores as a document: the rows that each appliance shows, what each is to us, and what falls due.
+
+`status --format json` is this document as it is; the text is rendered from it. It holds no key.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import ConfigDict, Field
+
+from reconciler.base.findings import Finding
+from reconciler.pki.chain import ChainBuilder
+from reconciler.plan.matching import CertificateClass, Classified, renewal_instant
+from reconciler.plan.model import Candidate, PlanModel
+from reconciler.report import words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.base.errors import StoreError
+    from reconciler.desired.state import DesiredState
+    from reconciler.live.store import LiveStore
+    from reconciler.pki.certificate import Certificate
+    from reconciler.plan.model import AppliancePlan, Plan
+
+FORMAT_VERSION = "1.0"
+
+
+class Row(PlanModel):
+    """A row of the appliance's own table of certificates, and what it is to us."""
+
+    friendly_name: str
+    """Friendly Name."""
+    issued_to: str
+    """Issued To."""
+    issued_by: str
+    """Issued By."""
+    expiration: dt.datetime
+    """Expiration, UTC."""
+    alternative_names: tuple[str, ...]
+    """Alternative Name(s), as the appliance shows them: `dNSName - *.example.com`."""
+    private_key: bool
+    """Private Key?"""
+    default: bool
+    """Default."""
+    fingerprint: str
+    """SHA-256 of the certificate."""
+    class_: Annotated[CertificateClass | None, Field(alias="class")]
+    """What it is to us; None where errors keep its site from being planned."""
+    certificate: str | None = None
+    """Name of the declared certificate that it is, preceded, or is newer than."""
+    newer: bool = False
+    """Whether it is newer than that declared certificate."""
+    warnings: tuple[str, ...] = ()
+    """What is wrong with it by itself, now."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_by_name=True)
+
+
+class RequestRow(PlanModel):
+    """A row of the appliance's own table of certificate requests."""
+
+    subject: str
+    """Subject."""
+    alternative_names: tuple[str, ...]
+    """Alternative Name(s)."""
+    fingerprint: str
+    """SHA-256 of the request."""
+
+
+class ServedNow(PlanModel):
+    """What may be served for a protected name now."""
+
+    name: str | None
+    """The protected name; None for a client that sends no server name."""
+    candidates: tuple[Candidate, ...]
+    """What may be served."""
+
+
+class Due(PlanModel):
+    """Something that time will bring."""
+
+    at: dt.datetime
+    """When, UTC; past where it is overdue."""
+    what: str
+    """What falls due, for people."""
+    certificate: str | None = None
+    """Name of the declared certificate that it concerns."""
+
+
+class ApplianceStatus(PlanModel):
+    """One appliance."""
+
+    name: str
+    """The appliance."""
+    site: str | None = None
+    """The site that it belongs to."""
+    problem: str = ""
+    """Why its store could not be observed, and what to do; empty where it was."""
+    certificates: tuple[Row, ...] = ()
+    """Its certificates, the default first, then by friendly name."""
+    requests: tuple[RequestRow, ...] = ()
+    """Its pending requests."""
+    serving: tuple[ServedNow, ...] = ()
+    """What may be served for each protected name; empty where errors keep its site from being planned."""
+    due: tuple[Due, ...] = ()
+    """What falls due, the soonest first."""
+    findings: tuple[Finding, ...] = ()
+    """What concerns its live state."""
+
+
+class Status(PlanModel):
+    """The fleet as it is."""
+
+    format_version: str = FORMAT_VERSION
+    """Version of this format: a new minor one adds, a new major one breaks."""
+    at: dt.datetime
+    """When it was observed, UTC."""
+    appliances: tuple[ApplianceStatus, ...]
+    """By name."""
+    findings: tuple[Finding, ...] = ()
+    """What concerns the desired state."""
+
+
+def status_of(
+    state: DesiredState,
+    plan: Plan,
+    stores: Mapping[str, LiveStore],
+    failures: Mapping[str, StoreError],
+    classes: Mapping[str, Mapping[str, Classified]],
+) -> Status:
+    """Put together what is known of the fleet.
+
+    Args:
+        state: The desired state.
+        plan: The plan made of it, which knows what is served and what is held.
+        stores: The observed stores by appliance.
+        failures: Why the others could not be observed.
+        classes: What each live certificate is, by appliance and fingerprint; none for appliances that were not planned.
+    """
+    appliances = tuple(
+        _appliance(
+            state, plan.made_at, each, stores.get(each.name), failures.get(each.name), classes.get(each.name, {})
+        )
+        for each in plan.appliances
+    )
+    return Status(at=plan.made_at, appliances=appliances, findings=plan.findings)
+
+
+def _appliance(
+    state: DesiredState,
+    now: dt.datetime,
+    plan: AppliancePlan,
+    store: LiveStore | None,
+    failure: StoreError | None,
+    classes: Mapping[str, Classified],
+) -> ApplianceStatus:
+    if store is None:
+        problem = str(failure) if failure else "not observed"
+        return ApplianceStatus(name=plan.name, site=plan.site, problem=problem, findings=plan.findings)
+    rows = _rows(store, classes, now)
+    requests = tuple(
+        RequestRow(
+            subject=str(each.subject),
+            alternative_names=tuple(str(name) for name in each.subject_alternative_names),
+            fingerprint=each.fingerprint,
+        )
+        for each in store.requests
+    )
+    return ApplianceStatus(
+        name=plan.name,
+        site=plan.site,
+        certificates=rows,
+        requests=requests,
+        serving=tuple(ServedNow(name=row.name, candidates=row.before) for row in plan.serving),
+        due=_due(state, plan, store, classes),
+        findings=plan.findings,
+    )
+
+
+def _rows(store: LiveStore, classes: Mapping[str, Classified], now: dt.datetime) -> tuple[Row, ...]:
+    chains = ChainBuilder(live.certificate for live in store.certificates)
+    rows = []
+    for live in store.certificates:
+        certificate, known = live.certificate, classes.get(live.fingerprint)
+        rows.append(
+            Row(
+                friendly_name=live.friendly_name,
+                issued_to=certificate.subject.display,
+                issued_by=certificate.issuer.display,
+                expiration=certificate.not_after,
+                alternative_names=tuple(str(each) for each in certificate.subject_alternative_names),
+                private_key=live.has_key,
+                default=live.fingerprint == store.default,
+                fingerprint=live.fingerprint,
+                class_=known.kind if known else None,
+                certificate=known.certificate if known else None,
+                newer=known.newer if known else False,
+                warnings=_warnings(certificate, chains, now),
+            )
+        )
+    return tuple(sorted(rows, key=lambda row: (not row.default, row.friendly_name.casefold(), row.fingerprint)))
+
+
+def _warnings(certificate: Certificate, chains: ChainBuilder, now: dt.datetime) -> tuple[str, ...]:
+    """What is wrong by itself: its validity, and issuers that the store lacks."""
+    found = []
+    if certificate.not_after < now:
+        found.append("expired")
+    if certificate.not_before > now:
+        found.append(f"not valid before {words.instant(certificate.not_before)}")
+    best = chains.chains(certificate)[0]
+    if best.missing is not None:
+        found.append(f"its issuer {best.missing.display} is missing")
+    return tuple(found)
+
+
+def _due(
+    state: DesiredState, plan: AppliancePlan, store: LiveStore, classes: Mapping[str, Classified]
+) -> tuple[Due, ...]:
+    """Renewals and expirations of what has a key, and the ends of holds."""
+    due = []
+    for live in store.certificates:
+        known = classes.get(live.fingerprint)
+        label = live.friendly_name or live.certificate.subject.display
+        if not live.has_key or known is None or known.kind is CertificateClass.FACTORY:
+            continue
+        declared = state.certificates.get(known.certificate or "")
+        end = live.certificate.not_after
+        if known.kind is CertificateClass.DECLARED and declared:
+            margin = declared.model.renew_before or state.policy.renew_before
+            at = renewal_instant(live.certificate.not_before, end, margin)
+            due.append(Due(at=at, what=f"{label} is due for renewal", certificate=declared.name))
+        due.append(Due(at=end, what=f"{label} expires", certificate=known.certificate))
+    for action in plan.actions:
+        if action.hold and action.hold.until:
+            what = f"{action.kind.replace('_', ' ')} {action.label}: the hold ends"
+            due.append(Due(at=action.hold.until, what=what, certificate=action.certificate))
+    return tuple(sorted(due, key=lambda each: (each.at, each.what)))

@@ -1,0 +1,144 @@
+"""The live stores as text: the appliance's own table where it fits, one block per certificate where it does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.plan.matching import CertificateClass
+from reconciler.report import words
+from reconciler.report.findings import write_findings
+from reconciler.report.page import Cell, Ink, Page, Span
+
+if TYPE_CHECKING:
+    from reconciler.report.page import Medium, Piece
+    from reconciler.report.status import ApplianceStatus, RequestRow, Row, ServedNow, Status
+
+_HEADINGS = (
+    "Friendly Name",
+    "Issued To",
+    "Issued By",
+    "Expiration",
+    "Alternative Name(s)",
+    "Private Key?",
+    "Default",
+    "Class",
+)
+_HEADER: list[Cell] = [[Span(heading, Ink.FAINT)] for heading in _HEADINGS]
+_CLASS_INKS = {
+    CertificateClass.DECLARED: Ink.GOOD,
+    CertificateClass.RETIRED: Ink.BAD,
+    CertificateClass.UNDECLARED: Ink.CHANGED,
+}
+_LABELS = 21
+_NAMES = 30
+_SOON = 5
+
+
+def status_text(status: Status, medium: Medium) -> str:
+    """The whole status, what falls due next and all findings last."""
+    page = Page(medium)
+    page.write(Span("Status", Ink.STRONG), f" {words.instant(status.at)}")
+    for appliance in status.appliances:
+        page.blank()
+        page.write(Span(appliance.name, Ink.STRONG), f", site {appliance.site}" if appliance.site is not None else "")
+        if appliance.problem:
+            page.write(Span("could not be observed: ", Ink.BAD), appliance.problem, indent=2)
+        else:
+            _write_appliance(page, appliance)
+    _write_due(page, status)
+    write_findings(page, (*status.findings, *(each for one in status.appliances for each in one.findings)))
+    return page.text()
+
+
+def _write_appliance(page: Page, appliance: ApplianceStatus) -> None:
+    rows = [_cells(row) for row in appliance.certificates]
+    if not rows:
+        page.write("no certificates", indent=2)
+    elif not page.table([_HEADER, *rows], indent=2):
+        for row, cells in zip(appliance.certificates, rows, strict=True):
+            _write_block(page, row, cells)
+    for request in appliance.requests:
+        _write_request(page, request)
+    if appliance.serving:
+        page.blank()
+        page.write(Span("Served now", Ink.FAINT), indent=2)
+        for served in appliance.serving:
+            _write_served(page, served)
+
+
+def _cells(row: Row) -> list[Cell]:
+    """The cells of a row in the order of the headings; warnings stand beneath the name, as on the appliance."""
+    warnings = [Span(f"! {each}", Ink.BAD) for each in row.warnings]
+    return [
+        [Span(row.friendly_name or "-", Ink.STRONG), *warnings],
+        [row.issued_to],
+        [row.issued_by],
+        [words.instant(row.expiration)],
+        row.alternative_names or ["No Supported Names"],
+        ["Yes" if row.private_key else "No"],
+        [Span("Yes", Ink.GOOD) if row.default else "No"],
+        [Span(_class_words(row), _CLASS_INKS.get(row.class_, Ink.PLAIN) if row.class_ else Ink.FAINT)],
+    ]
+
+
+def _class_words(row: Row) -> str:
+    match row.class_:
+        case CertificateClass.DECLARED:
+            return f"declared as {row.certificate}"
+        case CertificateClass.PREVIOUS:
+            return f"previous {row.certificate}"
+        case CertificateClass.UNDECLARED if row.newer:
+            return f"undeclared, newer than {row.certificate}"
+        case None:
+            return "unknown, see the errors"
+        case other:
+            return other.value
+
+
+def _write_block(page: Page, row: Row, cells: list[Cell]) -> None:
+    """One certificate on lines of its own, for a page that the table does not fit."""
+    page.write(cells[0][0], Span(f" [{words.short(row.fingerprint)}]", Ink.FAINT), indent=2)
+    for warning in cells[0][1:]:
+        page.write(warning, indent=4)
+    for heading, cell in zip(_HEADINGS[1:], cells[1:], strict=True):
+        head = Span(heading, Ink.FAINT)
+        for line in cell:
+            page.write(line, indent=4, head=head, column=_LABELS)
+            head = Span("", Ink.PLAIN)
+
+
+def _write_request(page: Page, request: RequestRow) -> None:
+    names = "; ".join(request.alternative_names)
+    page.write(
+        f"{request.subject}; {names}",
+        Span(f" [{words.short(request.fingerprint)}]", Ink.FAINT),
+        indent=2,
+        head=Span("pending request", Ink.HELD),
+        column=17,
+    )
+
+
+def _write_served(page: Page, served: ServedNow) -> None:
+    pieces: list[Piece] = []
+    for each in served.candidates:
+        pieces += [" or " if pieces else "", each.label, Span(f" [{words.short(each.certificate)}]", Ink.FAINT)]
+        if not each.good:
+            pieces.append(Span(f" (not good: {each.why_not})", Ink.BAD))
+    head = Span(served.name if served.name is not None else "no SNI", Ink.STRONG)
+    page.write(*(pieces or [Span("nothing", Ink.BAD)]), indent=4, head=head, column=_NAMES)
+
+
+def _write_due(page: Page, status: Status) -> None:
+    """The soonest of the whole fleet; the document has all of them."""
+    due = sorted(
+        ((each.at, appliance.name, each.what) for appliance in status.appliances for each in appliance.due),
+    )
+    if not due:
+        return
+    page.blank()
+    page.write(Span("Falls due next", Ink.STRONG))
+    for at, appliance, what in due[:_SOON]:
+        ink = Ink.BAD if at <= status.at else Ink.PLAIN
+        page.write(f"{appliance}: {what}", indent=2, head=Span(words.instant(at), ink), column=25)
+    if len(due) > _SOON:
+        page.write(Span(f"and {len(due) - _SOON} more", Ink.FAINT), indent=2)
