@@ -23,9 +23,9 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from reconciler.base.text import printable
 from reconciler.desired import rules
 from reconciler.desired.nodes import Mapping, Node, Scalar, Sequence
+from reconciler.desired.tree import shown
 
 if TYPE_CHECKING:
     from reconciler.base.findings import Rule
@@ -232,7 +232,7 @@ class _Composer:
 
     def _tag(self, event: _Event) -> None:
         self._report(
-            rules.YAML_TAG, f"the tag {event.tag[:60]} is not accepted", "write the plain value", event.start_mark
+            rules.YAML_TAG, f"the tag {shown(event.tag)} is not accepted", "write the plain value", event.start_mark
         )
 
     def _start(self, event: _Event) -> None:
@@ -269,7 +269,7 @@ class _Composer:
             open_now = any(frame.anchor == event.anchor for frame in self._frames)
             what = "stands inside what it refers to" if open_now else "refers to no anchor before it"
             self._spend(1, mark)
-            self._report(rules.YAML_ANCHOR, f"the alias *{event.anchor} {what}", "write the value out", mark)
+            self._report(rules.YAML_ANCHOR, f"the alias *{shown(event.anchor)} {what}", "write the value out", mark)
             self._add(_REFUSED)
             return
         self._aliases += 1
@@ -315,12 +315,6 @@ class _Composer:
             return _REFUSED
         keys[node.value] = node.line
         return node
-
-
-def shown(text: str) -> str:
-    """A user's own words as they may stand in a sentence: short, and on one line."""
-    text = printable(text)
-    return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - about half a line
 
 
 def _place(before: str) -> tuple[int, int]:

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from reconciler.base.references import REFUSED
 from reconciler.base.text import printable
 from reconciler.desired import rules
-from reconciler.desired.compose import shown
 from reconciler.desired.nodes import Mapping, Node, Scalar, Sequence
+from reconciler.desired.tree import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

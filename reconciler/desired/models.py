@@ -25,6 +25,8 @@ from reconciler.pki.keys import KeyKind
 from reconciler.pki.names import normalize_dns, parse_name
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"
+NAME = re.compile(NAME_PATTERN)
+"""What a file may be called so that its stem can name an object."""
 
 
 _ENDPOINT = r"(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})"
@@ -50,7 +52,7 @@ def _name(value: str) -> str:
 
 
 def _object_name(value: str) -> str:
-    if not re.fullmatch(NAME_PATTERN, value):
+    if not NAME.fullmatch(value):
         remedy = "write the file's name without folder and `.yaml`"
         raise refused("this cannot be the name of a declared object", remedy)
     return value

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SETTLE = Site.model_fields["settle"].default
 
-M = TypeVar("M", bound=BaseModel)
+M_co = TypeVar("M_co", bound=BaseModel, covariant=True)
 
 
 class Tree(Protocol):
@@ -32,7 +32,7 @@ class Tree(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Declared(Generic[M]):
+class Declared(Generic[M_co]):
     """One declared object and where it was written.
 
     Attributes:
@@ -42,7 +42,7 @@ class Declared(Generic[M]):
     """
 
     about: ObjectName
-    model: M
+    model: M_co
     document: Document
 
     @property
@@ -119,6 +119,7 @@ class DesiredState:
         digest: SHA-256 over path and content of every file beneath the root.
         revision: The git commit that was read, or None for a work tree.
         tree: Where committed keys are read from when they are needed.
+        fleet: `fleet.yaml`, where there is one.
     """
 
     root: str

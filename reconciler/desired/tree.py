@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from reconciler.base.errors import UnreadableInput
+from reconciler.base.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_LINKS = 40
 """Links followed for one path before it counts as a loop, as Linux does."""
+_LONGEST_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Snapshot:
 
     def look_up(self, path: str) -> bytes | Obstacle:
         """The content of a file, links followed, or why there is none."""
-        place = self._resolve(path)
+        place = self._follow(path)[0]
         if isinstance(place, Obstacle):
             return place
         if place in self.files:
@@ -95,8 +97,8 @@ class Snapshot:
         if place in self.obstacles:
             return self.obstacles[place]
         if place in self._folders:
-            return Obstacle(Hindrance.MISSING, f"{path} is a folder", "name a file in it")
-        return Obstacle(Hindrance.MISSING, f"there is no file {path}", "commit it, or correct the path")
+            return Obstacle(Hindrance.MISSING, f"{shown(path)} is a folder", "name a file in it")
+        return Obstacle(Hindrance.MISSING, f"there is no file {shown(path)}", "commit it, or correct the path")
 
     def read(self, path: str) -> bytes:
         """The content of a file, links followed.
@@ -109,14 +111,14 @@ class Snapshot:
             raise UnreadableInput(content.message, content.remedy)
         return content
 
-    def real_path(self, path: str) -> str:
-        """The path with links followed; the path itself where they lead nowhere."""
-        place = self._resolve(path)
-        return path if isinstance(place, Obstacle) else place
+    def trace(self, path: str) -> tuple[str, ...]:
+        """Where a path leads: the links on the way, and the path with links followed, if that is inside the root."""
+        place, links = self._follow(path)
+        return links if isinstance(place, Obstacle) else (*links, place)
 
     def is_folder(self, path: str) -> bool:
         """Whether a path names a folder, links followed."""
-        return self.real_path(path) in self._folders
+        return self._follow(path)[0] in self._folders
 
     @cached_property
     def digest(self) -> str:
@@ -142,29 +144,35 @@ class Snapshot:
                 folder = folder.rpartition("/")[0]
         return frozenset(found)
 
-    def _resolve(self, path: str) -> str | Obstacle:
-        todo, done, hops = path.split("/")[::-1], list[str](), 0
+    def _follow(self, path: str) -> tuple[str | Obstacle, tuple[str, ...]]:
+        todo, done, links = path.split("/")[::-1], list[str](), list[str]()
         while todo:
             part = todo.pop()
             if part in ("", "."):
                 continue
             if part == "..":
                 if not done:
-                    return _outside(path)
+                    return _outside(path), tuple(links)
                 done.pop()
                 continue
             done.append(part)
             target = self.links.get("/".join(done))
             if target is None:
                 continue
-            hops += 1
-            if hops > _MOST_LINKS:
-                return Obstacle(Hindrance.UNREADABLE, f"{path} is a loop of symbolic links", "commit a file instead")
+            links.append("/".join(done))
+            if len(links) > _MOST_LINKS:
+                return unreadable(f"{shown(path)} is a loop of symbolic links"), tuple(links)
             if target.startswith("/"):
-                return _outside(path)
+                return _outside(path), tuple(links)
             done.pop()
             todo.extend(target.split("/")[::-1])
-        return "/".join(done)
+        return "/".join(done), tuple(links)
+
+
+def shown(text: str) -> str:
+    """A user's own words as they may stand in a sentence: short, and on one line."""
+    text = printable(text)
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
 
 
 def _encode(text: str) -> bytes:
@@ -174,7 +182,7 @@ def _encode(text: str) -> bytes:
 def _outside(path: str) -> Obstacle:
     return Obstacle(
         Hindrance.OUTSIDE,
-        f"{path} leads out of the desired state",
+        f"{shown(path)} leads out of the desired state",
         "commit a copy of the file inside the desired state",
     )
 
