@@ -1,0 +1,216 @@
+"""A small universe of fleets and stores, for property tests: everything that makes planning hard, a few of each.
+
+One site with one or two members. Certificates come from a fixed pool of real ones: two roots, an intermediate beneath
+each, a cross-sign, leaves that are valid, expired, still to come, due and older, exact and wildcard names, and a
+self-signed one that is declared by its subject. What is declared is drawn from the same pool.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from hypothesis import strategies as st
+
+from reconciler.live.store import LiveCertificate, LiveStore, Origin
+from reconciler.pki.certificate import distinguished_name
+from reconciler.pki.issuing import self_signed as make_self_signed
+from reconciler.pki.keys import create_key
+from reconciler.pki.names import parse_name
+from reconciler.pki.selection import LIBERAL, CandidateRule
+from reconciler.plan.planner import Fleet, Planning, make_plan
+from reconciler.rules import Stopped
+from tests.support.authority import DAY, NOW, Authority, self_signed
+from tests.support.desired import desired
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.desired.state import DesiredState
+    from reconciler.pki.certificate import Certificate
+    from reconciler.plan.model import Action
+
+SITE = "access.example.com"
+MEMBERS = ("east", "west")
+HAPROXY = CandidateRule(common_name=True, deep_wildcards=False, certain=True)
+SUBJECT = distinguished_name([("CN", "Appliance made"), ("O", "Example Company")])
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Every certificate of the universe, by name."""
+
+    authorities: Mapping[str, Certificate]
+    leaves: Mapping[str, Certificate]
+    own: Mapping[str, Certificate]
+    factory: Certificate
+
+
+@cache
+def pool() -> Pool:
+    """The certificates, made once."""
+    one, two = Authority.root("Root One"), Authority.root("Root Two")
+    sub_one, sub_two = one.intermediate("Issuer One"), two.intermediate("Issuer Two")
+    lapsed = two.intermediate("Issuer Lapsed", not_before=NOW - 900 * DAY, not_after=NOW - DAY)
+    both = [SITE, "east.example.com", "west.example.com"]
+    leaves = {
+        "old": sub_one.issue(both, not_before=NOW - 340 * DAY, not_after=NOW + 20 * DAY),
+        "ending": sub_one.issue(both, not_before=NOW - 364 * DAY, not_after=NOW + DAY / 2),
+        "expired": sub_one.issue(both, not_before=NOW - 400 * DAY, not_after=NOW - DAY),
+        "new": sub_one.issue(both, not_before=NOW - DAY, not_after=NOW + 364 * DAY),
+        "settled": sub_one.issue(both, not_before=NOW - 20 * DAY, not_after=NOW + 340 * DAY),
+        "other-ca": sub_two.issue(both, not_before=NOW - 8 * DAY, not_after=NOW + 300 * DAY),
+        "to-come": sub_one.issue(both, not_before=NOW + 5 * DAY, not_after=NOW + 365 * DAY),
+        "lapsed-chain": lapsed.issue(both, not_before=NOW - 30 * DAY, not_after=NOW + 300 * DAY),
+        "wildcard": sub_one.issue(["*.example.com"], common_name="Wildcard", not_before=NOW - 60 * DAY),
+        "one-name": sub_two.issue(["east.example.com"], common_name="Lone", not_before=NOW - 10 * DAY),
+        "by-title": sub_two.issue(["else.example.com"], common_name=SITE, not_before=NOW - 40 * DAY),
+        "stranger": sub_two.issue(["else.example.com"], common_name="Stranger"),
+    }
+    own = {
+        name: make_self_signed(create_key("ec-p256"), SUBJECT, [parse_name(SITE)], NOW - days * DAY, 365 * DAY)
+        for name, days in (("fresh", 10), ("fresher", 5), ("aging", 340), ("gone", 400))
+    }
+    authorities = {
+        "root-one": one.certificate,
+        "root-two": two.certificate,
+        "issuer-one": sub_one.certificate,
+        "issuer-two": sub_two.certificate,
+        "issuer-lapsed": lapsed.certificate,
+        "cross": two.cross_sign(one),
+        "cross-back": one.cross_sign(two),
+    }
+    issued = {name: each.certificate for name, each in leaves.items()}
+    return Pool(authorities, issued, own, self_signed([], common_name="BeyondTrust Appliance").certificate)
+
+
+CHAINS = {
+    "none": (),
+    "one": ("issuer-one", "root-one"),
+    "two": ("issuer-two", "root-two"),
+    "crossed": ("issuer-one", "root-one", "cross", "root-two"),
+}
+BUILDS = {
+    "none": "client_software: none\n",
+    "one": "client_software:\n  - installed_at: 2025-01-01T00:00:00Z\n    trusts: [root-one.pem]\n",
+    "two": "client_software:\n  - installed_at: 2025-01-01T00:00:00Z\n    trusts: [root-two.pem]\n",
+    "settling": (
+        "client_software:\n  - installed_at: 2025-01-01T00:00:00Z\n    trusts: [root-one.pem]\n"
+        "  - installed_at: 2026-11-22T12:00:00Z\n    trusts: [root-one.pem, root-two.pem]\n"
+    ),
+}
+
+
+@st.composite
+def states(draw: st.DrawFn) -> DesiredState:
+    """A declared fleet: one site, one or two members, up to three certificates."""
+    members = MEMBERS[: draw(st.integers(1, 2))]
+    kept = draw(st.sampled_from(["0", "7"]))
+    declared = draw(st.lists(st.sampled_from([*pool().leaves, "own"]), max_size=3, unique=True))
+    if len(members) > 1:
+        declared = [name for name in declared if name != "own"]
+    default = draw(st.sampled_from([*declared, None])) if declared else None
+    builds = draw(st.sampled_from(sorted(BUILDS)))
+    committed: dict[str, tuple[Certificate, ...]] = {
+        "sites/root-one.pem": (pool().authorities["root-one"],),
+        "sites/root-two.pem": (pool().authorities["root-two"],),
+    }
+    duration = "1m" if kept == "0" else "7d"
+    files = {"fleet.yaml": f"policy: {{keep_previous: {duration}, removals_at_most: {draw(st.integers(0, 3))}}}\n"}
+    for name in declared:
+        chain = CHAINS[draw(st.sampled_from(sorted(CHAINS)))]
+        files[f"certificates/{name}.yaml"] = _certificate(name, draw)
+        committed[f"certificates/{name}.pem"] = (pool().leaves.get(name, pool().factory),)
+        committed[f"certificates/{name}-chain.pem"] = tuple(pool().authorities[each] for each in chain)
+    topology = "single" if len(members) == 1 else "failover\nbackup: west"
+    files["sites/access.yaml"] = (
+        f"hostname: {SITE}\nprimary: east\ntopology: {topology}\n"
+        f"certificates: [{', '.join(declared)}]\n" + (f"default: {default}\n" if default else "") + BUILDS[builds]
+    )
+    known = [each.fingerprint for each in _everything()]
+    for member in members:
+        retired = draw(st.lists(st.sampled_from(known), max_size=2, unique=True))
+        listed = "".join(f"  - {{sha256: '{each}', reason: told to}}\n" for each in retired)
+        files[f"appliances/{member}.yaml"] = (
+            f"hostname: {member}.example.com\nstore: {{driver: directory}}\n"
+            f"undeclared: {draw(st.sampled_from(['keep', 'remove']))}\n" + (f"retired:\n{listed}" if retired else "")
+        )
+    return desired(files, committed)
+
+
+def _certificate(name: str, draw: st.DrawFn) -> str:
+    if name == "own":
+        issued_after = draw(st.sampled_from(["", "issued_after: 2026-11-15\n", "issued_after: 2027-01-01\n"]))
+        return (
+            f"subject: {{common_name: Appliance made, organization: Example Company}}\n{issued_after}"
+            f"subject_alternative_names: [{SITE}]\nkey: ec-p256\nsource: {{kind: self_signed, valid_for: 365d}}\n"
+        )
+    return (
+        f"subject: {{common_name: Example remote access}}\nsubject_alternative_names: [{SITE}]\nkey: ec-p256\n"
+        f"source: {{kind: provided, certificate: {name}.pem, chain: [{name}-chain.pem], key: k, passphrase: {{env: K}}}}\n"
+    )
+
+
+def _everything() -> list[Certificate]:
+    made = pool()
+    return [*made.leaves.values(), *made.own.values(), *made.authorities.values(), made.factory]
+
+
+@st.composite
+def stores(draw: st.DrawFn) -> LiveStore:
+    """A store: any certificates of the universe, with or without key, any default, the factory certificate or not."""
+    chosen = draw(st.lists(st.sampled_from(_everything()), max_size=9, unique=True))
+    if draw(st.booleans()):
+        chosen = list(dict.fromkeys([*chosen, *(pool().authorities[each] for each in ("issuer-one", "root-one"))]))
+    factory = pool().factory
+    rows = []
+    for each in sorted(chosen, key=lambda each: each.fingerprint):
+        authority = each in pool().authorities.values()
+        has_key = each == factory or (draw(st.integers(0, 9)) > 0) != authority
+        origin = Origin.FACTORY if each == factory else Origin.ADMINISTRATOR
+        if origin is not Origin.FACTORY and not authority and draw(st.integers(0, 19)) == 0:
+            origin = Origin.APPLIANCE
+        rows.append(LiveCertificate(each, f"row {each.fingerprint[:6]}", has_key, origin))
+    keyed = [each.fingerprint for each in rows if each.has_key]
+    default = draw(st.sampled_from([*keyed, None]))
+    return LiveStore(tuple(rows), default=default, rule=draw(st.sampled_from([LIBERAL, HAPROXY])))
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> Fleet:
+    """A declared fleet and what its members hold; sometimes a certificate is stopped."""
+    state = draw(states())
+    observed = {name: draw(stores()) for name in state.appliances}
+    names = [*state.certificates]
+    stopped = frozenset(draw(st.lists(st.sampled_from(names), max_size=1)) if names else ())
+    return Fleet(state, observed, {}, (), Stopped(certificates=stopped))
+
+
+def plan(fleet: Fleet) -> Planning:
+    """Plan a fleet of the universe, at `NOW`."""
+    return make_plan(fleet, NOW)
+
+
+def perform(store: LiveStore, action: Action, created: dict[str, str]) -> LiveStore:
+    """What an appliance does when it is asked; written from the guide, not from the planner."""
+    rows = {each.fingerprint: each for each in store.certificates}
+    default = store.default
+    match action.kind:
+        case "import":
+            known = {each.fingerprint: each for each in _everything()}
+            old = rows.get(action.fingerprint)
+            has_key = action.role == "leaf" or bool(old and old.has_key)
+            rows[action.fingerprint] = LiveCertificate(known[action.fingerprint], action.label, has_key)
+        case "create_self_signed":
+            names = [parse_name(each) for each in action.subject_alternative_names]
+            subject = distinguished_name(list(action.subject))
+            made = make_self_signed(create_key("ec-p256"), subject, names, NOW, action.valid_for)
+            created[action.new] = made.fingerprint
+            rows[made.fingerprint] = LiveCertificate(made, action.friendly_name, has_key=True)
+        case "set_default":
+            default = created.get(action.target, action.target)
+        case "remove":
+            del rows[action.fingerprint]
+    ordered = tuple(rows[each] for each in sorted(rows))
+    return LiveStore(ordered, default=default, rule=store.rule)
