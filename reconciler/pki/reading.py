@@ -249,8 +249,8 @@ class _Reader:
                 if "password" not in str(error.__cause__):
                     raise
             else:
-                if passphrase is None and self.passphrase is not None:
-                    self.notes["the PKCS#12 file has no passphrase; the one that was given was not needed"] = None
+                if passphrase is None and bundle.key is not None:
+                    self._note_clear_key()
                 return bundle
         if self.passphrase is None:
             raise WrongPassphrase("the PKCS#12 file is protected and no passphrase was given", "give its passphrase")
@@ -263,13 +263,13 @@ class _Reader:
             self.certificates[parse_certificate(each.public_bytes(Encoding.DER))] = None
 
     def _take_key(self, load: Callable[[bytes | None, bool], PrivateKeyTypes], *, encrypted: bool) -> None:
+        if not encrypted:
+            self._note_clear_key()
         if self.mode is Keys.LEFT_ALONE:
             self.keys_left_alone += 1
             return
         skip = self.mode is Keys.UNCHECKED
         if not encrypted:
-            if self.passphrase is not None:
-                self.notes["the private key is not encrypted; the passphrase that was given was not needed"] = None
             with understanding("not a private key that can be read"):
                 self.keys[private_key(load(None, skip))] = None
             return
@@ -285,6 +285,10 @@ class _Reader:
                     "the passphrase does not fit the private key, or the file is damaged", "check the passphrase"
                 ) from None
             raise
+
+    def _note_clear_key(self) -> None:
+        needless = "; the passphrase that was given was not needed" if self.passphrase is not None else ""
+        self.notes[f"the private key is not encrypted{needless}"] = None
 
 
 def _load_der(data: bytes, passphrase: bytes | None, skip: bool) -> PrivateKeyTypes:  # noqa: FBT001 - one of a pair

@@ -62,7 +62,6 @@ def _subject(host: str) -> x509.DNSName | x509.IPAddress:
 
 def _reason(error: VerificationError) -> str:
     """The reason alone, without what cryptography puts around it."""
-    text = first_line(error).removeprefix("validation failed: ").partition(" (encountered processing")[0]
-    if text.startswith(_NO_WAY_UP):
-        return "no chain leads to a root that they trust"
-    return text.removeprefix("candidates exhausted: ")
+    text = first_line(error).partition(" (encountered processing")[0]
+    text = text.removeprefix("validation failed: ").removeprefix("candidates exhausted: ")
+    return "no chain leads to a root that they trust" if text == _NO_WAY_UP else text
