@@ -12,10 +12,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+
+    from cryptography import x509
 
     from reconciler.pki.certificate import Certificate, DistinguishedName
 
@@ -44,10 +48,29 @@ def has_issued(issuer: Certificate, child: Certificate) -> bool:
     elif not issuer.is_authority or not may_have_issued(issuer, child):
         return False
     try:
-        child.to_x509().verify_directly_issued_by(issuer.to_x509())
+        _verify(child.to_x509(), issuer.to_x509())
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
+
+
+def _verify(child: x509.Certificate, issuer: x509.Certificate) -> None:
+    """Check a signature, outdated hashes included: many a trusted root signed itself with SHA-1, long ago.
+
+    `verify_directly_issued_by` refuses those unseen. Who issued whom is one question, whether the hash is still good
+    enough another.
+    """
+    outdated = child.signature_hash_algorithm
+    if not isinstance(outdated, hashes.SHA1 | hashes.MD5):
+        child.verify_directly_issued_by(issuer)
+        return
+    key = issuer.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        key.verify(child.signature, child.tbs_certificate_bytes, padding.PKCS1v15(), outdated)
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        key.verify(child.signature, child.tbs_certificate_bytes, ec.ECDSA(outdated))
+    else:
+        raise InvalidSignature
 
 
 @dataclass(frozen=True, slots=True)
