@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from reconciler.plan.model import AppliancePlan, Plan
 
 FORMAT_VERSION = "1.0"
+_DOING = {
+    "create_self_signed": "being created",
+    "import": "being imported",
+    "set_default": "becoming the default",
+    "remove": "being removed",
+}
 
 
 class Row(PlanModel):
@@ -236,6 +242,6 @@ def _due(
         due.append(Due(at=end, what=f"{label} expires", certificate=known.certificate))
     for action in plan.actions:
         if action.hold and action.hold.until:
-            what = f"{action.kind.replace('_', ' ')} {action.label}: the hold ends"
+            what = f"the hold ends that keeps {action.label} from {_DOING[action.kind]}"
             due.append(Due(at=action.hold.until, what=what, certificate=action.certificate))
     return tuple(sorted(due, key=lambda each: (each.at, each.what)))

@@ -42,7 +42,7 @@ def status_text(status: Status, medium: Medium) -> str:
         page.blank()
         page.write(Span(appliance.name, Ink.STRONG), f", site {appliance.site}" if appliance.site is not None else "")
         if appliance.problem:
-            page.write(Span("could not be observed: ", Ink.BAD), appliance.problem, indent=2)
+            page.write(Span("could not be observed", Ink.BAD), indent=2)
         else:
             _write_appliance(page, appliance)
     _write_due(page, status)

@@ -1,0 +1,185 @@
+"""The application: its global options, its commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reconciler import __version__
+from reconciler.base.errors import ReconcilerError, StaleError
+from reconciler.base.text import printable
+from reconciler.cli.apply import apply
+from reconciler.cli.exits import Exit
+from reconciler.cli.help import epilog
+from reconciler.cli.inspect import inspect
+from reconciler.cli.plan import plan
+from reconciler.cli.session import Session, session_of
+from reconciler.cli.status import status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_INTERRUPTED = 130
+app = typer.Typer(
+    name="reconciler",
+    help="Bring the SSL certificates of BeyondTrust Privileged Remote Access appliances to what committed YAML says.",
+    epilog=epilog(
+        {
+            "plan": "what would be done, and why; changes nothing",
+            "apply": "show the plan, ask, carry it out",
+            "status --appliance east-1": "what its store holds now",
+        },
+        *Exit,
+    ),
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+_PLAN_HELP = epilog(
+    {
+        "plan": "what would be done, and why",
+        "plan --site access --format json": "one site, for a program",
+        "plan --revision main --detailed-exitcode": "a commit, for a pipeline",
+        "plan --at 2026-12-24": "what falls due until then",
+    },
+    Exit.CHANGES,
+    Exit.FINDINGS,
+    Exit.HELD,
+)
+
+
+def _add(name: str, command: Callable[..., Exit], summary: str, beneath: str) -> None:
+    app.command(name, short_help=summary, epilog=beneath)(command)
+
+
+_add("plan", plan, "Show what would be done, and why.", _PLAN_HELP)
+_add("diff", plan, "The same as plan.", _PLAN_HELP)
+_add(
+    "apply",
+    apply,
+    "Show the plan, ask, carry it out.",
+    epilog(
+        {
+            "apply": "show the plan, ask, carry it out",
+            "apply --appliance east-1": "one appliance",
+            "apply --yes --format json": "without asking, for a pipeline",
+        },
+        Exit.FINDINGS,
+        Exit.STALE,
+        Exit.FAILED,
+    ),
+)
+_add(
+    "status",
+    status,
+    "Show what the stores hold now.",
+    epilog(
+        {
+            "status": "every appliance",
+            "status --appliance east-1": "one appliance",
+            "status --format json": "for a program",
+        },
+        Exit.FINDINGS,
+    ),
+)
+_add(
+    "inspect",
+    inspect,
+    "Describe certificate files.",
+    epilog(
+        {
+            "inspect signed.p7b chain/*.pem": "what a CA has sent",
+            "inspect leaf.pem --name access.example.com": "whether it covers a name",
+        }
+    ),
+)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - the signature that typer calls
+    if wanted:
+        sys.stdout.write(f"reconciler {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    context: typer.Context,
+    *,
+    operator: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Operator settings: hosts, reload commands, limits. Else RECONCILER_OPERATOR names the file.",
+        ),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback where something goes wrong.")] = False,
+    version: Annotated[  # noqa: ARG001 - its callback acts
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    session = session_of(context)
+    session.debug, session.operator = debug, operator
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code. No exception leaves, and no traceback unless it is asked for."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    session = Session()
+    try:
+        with typer.main.get_command(app).make_context(
+            "reconciler", list(arguments) or ["--help"], obj=session
+        ) as context:
+            code = context.command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as asked:
+        return asked.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has gone. What is still buffered must not fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.COULD_NOT
+    except KeyboardInterrupt:
+        _tell("interrupted; running the same command again goes on from what is there")
+        return _INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the one place where every error ends
+        return _report(error, session)
+    return int(code or Exit.DONE)
+
+
+def _report(error: Exception, session: Session) -> Exit:
+    """Say what went wrong and what to do; the traceback only if it was asked for."""
+    if session.debug:
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            sys.stderr.write(printable(line) + "\n")
+    match error:
+        case StaleError():
+            _tell(str(error))
+            return Exit.STALE
+        case ReconcilerError():
+            _tell(str(error))
+        case typer.TyperException():
+            # A usage error knows the command that it happened in.
+            where = getattr(getattr(error, "ctx", None), "command_path", "reconciler")
+            _tell(f"{error.format_message().rstrip('.')} - see `{where} --help`")
+        case _:
+            _tell(
+                f"unexpected {type(error).__name__}, a fault of this program - "
+                "run `reconciler --debug ...` and report what it shows"
+            )
+    return Exit.COULD_NOT
+
+
+def _tell(message: str) -> None:
+    first, *others = message.splitlines() or [""]
+    for line in (f"reconciler: {first}", *others):
+        sys.stderr.write(printable(line) + "\n")

@@ -1,0 +1,80 @@
+"""What `plan`, `apply` and `status` begin with: operator settings, the desired state, and which part of the fleet."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.base.errors import UsageError
+from reconciler.base.findings import Severity
+from reconciler.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from reconciler.cli.session import Session
+    from reconciler.desired.state import DesiredState
+    from reconciler.engine.operator import OperatorSettings
+    from reconciler.engine.run import Planned
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a command works on.
+
+    Attributes:
+        state: The desired state.
+        settings: The operator settings.
+        only: The appliances that were asked for; None for all.
+    """
+
+    state: DesiredState
+    settings: OperatorSettings
+    only: frozenset[str] | None
+
+
+def open_scope(
+    session: Session,
+    desired_state: Path,
+    revision: str | None,
+    appliances: Sequence[str] | None,
+    sites: Sequence[str] | None,
+) -> Scope:
+    """Read what a command works on.
+
+    Raises:
+        UsageError: A name is not known, or the operator settings are not understood.
+        UnreadableInput: Something cannot be read at all.
+    """
+    from reconciler.engine.load import load_desired  # noqa: PLC0415 - heavy
+    from reconciler.engine.operator import load_settings  # noqa: PLC0415 - heavy
+
+    settings = load_settings(session.operator, os.environ, desired_state)
+    state = load_desired(desired_state, revision)
+    return Scope(state, settings, _only(state, appliances or (), sites or ()))
+
+
+def _only(state: DesiredState, appliances: Sequence[str], sites: Sequence[str]) -> frozenset[str] | None:
+    for kind, asked, known in (("appliance", appliances, state.appliances), ("site", sites, state.sites)):
+        for name in asked:
+            if name not in known:
+                raise UsageError(f"no {kind} of the desired state is called {name}", _did_you_mean(name, known))
+    if not appliances and not sites:
+        return None
+    of_sites = (name for name in state.appliances if (site := state.site_of(name)) and site.name in sites)
+    return frozenset((*appliances, *of_sites))
+
+
+def _did_you_mean(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]}?" if near else "the names are those of the files"
+
+
+def exits_of(planned: Planned) -> tuple[Exit, ...]:
+    """What a plan tells the shell apart from its actions: could all be observed, is a rule broken."""
+    unseen = (Exit.COULD_NOT,) if planned.observation.failures else ()
+    errors = any(finding.severity is Severity.ERROR for finding in planned.plan.all_findings)
+    return (*unseen, *((Exit.FINDINGS,) if errors else ()))

@@ -1,0 +1,58 @@
+"""`reconciler status`: the live stores as the appliances show them. It changes nothing."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer  # noqa: TC002 - typer reads the annotations
+
+from reconciler.cli.exits import Exit, worst
+from reconciler.cli.fleet import exits_of, open_scope
+from reconciler.cli.options import (
+    DEFAULT_DESIRED_STATE,
+    Appliances,
+    DesiredStatePath,
+    Format,
+    OutputFormat,
+    Revision,
+    Sites,
+)
+from reconciler.cli.output import medium_of, progress, write_json
+from reconciler.cli.session import session_of
+
+if TYPE_CHECKING:
+    from reconciler.engine.run import Planned
+
+
+def status(
+    context: typer.Context,
+    desired_state: DesiredStatePath = DEFAULT_DESIRED_STATE,
+    *,
+    revision: Revision = None,
+    appliance: Appliances = None,
+    site: Sites = None,
+    output_format: OutputFormat = Format.TEXT,
+) -> Exit:
+    """Show what the stores hold now, what is served, and what falls due. Changes nothing."""
+    import anyio  # noqa: PLC0415 - heavy
+
+    from reconciler.base.clock import system_clock  # noqa: PLC0415 - kept with what uses it
+    from reconciler.engine.run import plan_fleet  # noqa: PLC0415 - heavy
+    from reconciler.report.status import status_of  # noqa: PLC0415 - heavy
+    from reconciler.report.status_text import status_text  # noqa: PLC0415 - heavy
+
+    scope = open_scope(session_of(context), desired_state, revision, appliance, site)
+    with progress("observing") as notify:
+
+        async def look() -> Planned:
+            return await plan_fleet(scope.state, scope.settings, system_clock, only=scope.only, notify=notify)
+
+        planned = anyio.run(look)
+    seen = planned.observation
+    document = status_of(scope.state, planned.plan, seen.stores, seen.failures, planned.classes)
+    if output_format is Format.JSON:
+        write_json(document)
+    else:
+        sys.stdout.write(status_text(document, medium_of(sys.stdout)))
+    return worst(*exits_of(planned))
