@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice, pairwise
+from itertools import islice, pairwise, takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -178,49 +178,60 @@ def subject_public_key_info(certificate: bytes) -> bytes:
     return bytes(parts[6 if parts[0].tag == CONTEXT_0 else 5].content)
 
 
-def walk(data: bytes | memoryview) -> Iterator[Element]:
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An element and those inside it.
+
+    Attributes:
+        element: The element.
+        parts: What it is made of; for an octet string, what its octets can be read as, if anything.
+    """
+
+    element: Element
+    parts: tuple[Element, ...]
+
+    @property
+    def numbers_after_octets(self) -> tuple[int, ...]:
+        """The INTEGERs that follow an OCTET STRING directly: how key derivation writes salt and cost.
+
+        PBES1, PBKDF2 (RFC 8018), the integrity of PKCS#12 (RFC 7292) and scrypt (RFC 7914) all do.
+        """
+        for index, (before, after) in enumerate(pairwise(self.parts)):
+            if before.tag == OCTET_STRING and after.tag == INTEGER:
+                following = takewhile(lambda each: each.tag == INTEGER, self.parts[index + 1 :])
+                return tuple(each.number for each in following)
+        return ()
+
+
+def walk(data: bytes | memoryview) -> Iterator[Node]:
     """Every element of a PKCS#8 or PKCS#12 file, also those inside octet strings, outermost first.
+
+    Octets may look like ASN.1 by chance, so what is wrong inside them is passed over.
 
     Raises:
         Malformed: It is no ASN.1, nested too deeply, or has an unreasonable number of elements.
     """
     left = _MOST_ELEMENTS
-    open_ends = [(first_element(data)[0], 0)]
+    open_ends = [(first_element(data)[0], 0, False)]
     while open_ends:
-        element, depth = open_ends.pop()
+        element, depth, by_chance = open_ends.pop()
+        is_octets = element.tag in {OCTET_STRING, OCTET_STRING | _CONSTRUCTED}
+        try:
+            parts = _parts(element)
+        except Malformed:
+            if not by_chance and not is_octets:
+                raise
+            parts = ()
         left -= 1
         if left < 0 or depth > _DEEPEST:
             raise Malformed("it is nested too deeply or has too many parts")
-        yield element
-        open_ends.extend((each, depth + 1) for each in _inside(element))
+        yield Node(element, parts)
+        open_ends.extend((each, depth + 1, by_chance or is_octets) for each in parts)
 
 
-def _inside(element: Element) -> list[Element]:
-    if element.tag & _CONSTRUCTED and element.tag != OCTET_STRING | _CONSTRUCTED:
-        return list(children(element))
-    content = element.content
+def _parts(element: Element) -> tuple[Element, ...]:
     if element.tag == OCTET_STRING | _CONSTRUCTED:  # BER: a string in chunks
-        content = memoryview(b"".join(bytes(each.content) for each in children(element)))
-    elif element.tag != OCTET_STRING:
-        return []
-    try:
-        return list(_series(content, 0))
-    except Malformed:
-        return []
-
-
-def adjacent_numbers(element: Element) -> list[int]:
-    """The INTEGERs that follow an OCTET STRING directly: how key derivation writes salt and cost.
-
-    PBES1, PBKDF2 (RFC 8018), the integrity of PKCS#12 (RFC 7292) and scrypt (RFC 7914) all do.
-    """
-    parts = list(children(element)) if element.tag == SEQUENCE else []
-    for index, (before, after) in enumerate(pairwise(parts)):
-        if before.tag == OCTET_STRING and after.tag == INTEGER:
-            numbers = []
-            for each in parts[index + 1 :]:
-                if each.tag != INTEGER:
-                    break
-                numbers.append(each.number)
-            return numbers
-    return []
+        return tuple(_series(memoryview(b"".join(bytes(each.content) for each in children(element))), 0))
+    if element.tag == OCTET_STRING or element.tag & _CONSTRUCTED:
+        return tuple(children(element))
+    return ()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from reconciler.pki.keys import PrivateKey
 
+_CHANGE = "change the subject, the names or the validity that are asked for"
 _OIDS = {short: oid for oid, short in SHORT_NAMES.items()}
 
 
@@ -46,26 +47,28 @@ def self_signed(
         FormatError: Subject, names or validity cannot be written into a certificate, or the key is of another kind.
     """
     signer = _signer(key)
-    with understanding("the self-signed certificate cannot be made"):
+    with understanding("the self-signed certificate cannot be made", _CHANGE):
         name, public_key = _name(subject), signer.public_key()
         identifier = x509.SubjectKeyIdentifier.from_public_key(public_key)
-        made = (
-            x509.CertificateBuilder(
-                issuer_name=name,
-                subject_name=name,
-                public_key=public_key,
-                serial_number=x509.random_serial_number(),
-                not_valid_before=valid_from,
-                not_valid_after=valid_from + valid_for,
-            )
+        builder = (
+            x509.CertificateBuilder()
+            .issuer_name(name)
+            .subject_name(name)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(valid_from)
+            .not_valid_after(valid_from + valid_for)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signer), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(_alternative_names(names), critical=False)
             .add_extension(identifier, critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
-            .sign(signer, hashes.SHA256())
         )
+        # The extension may be absent, as on the factory certificate, but not empty (RFC 5280, section 4.2.1.6).
+        alternative = _alternative_names(names)
+        if len(alternative):
+            builder = builder.add_extension(alternative, critical=False)
+        made = builder.sign(signer, hashes.SHA256())
         return parse_certificate(made.public_bytes(Encoding.DER))
 
 
@@ -83,7 +86,7 @@ def certificate_request(
         FormatError: Subject or names cannot be written into a request, or the key is of another kind.
     """
     signer = _signer(key)
-    with understanding("the certificate request cannot be made"):
+    with understanding("the certificate request cannot be made", _CHANGE):
         made = (
             x509.CertificateSigningRequestBuilder(subject_name=_name(subject))
             .add_extension(_alternative_names(names), critical=False)

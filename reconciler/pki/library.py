@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 
 from reconciler.base.errors import FormatError
 
@@ -24,11 +24,14 @@ REFUSALS: tuple[type[Exception], ...] = (
     ValueError,
     TypeError,
     OverflowError,
+    InternalError,
     UnsupportedAlgorithm,
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
+
+_ASK_FOR_ANOTHER = "get the file again, or another one from whoever made it"
 
 _filters = threading.RLock()
 
@@ -45,8 +48,12 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def understanding(what: str) -> Iterator[None]:
+def understanding(what: str, remedy: str = _ASK_FOR_ANOTHER) -> Iterator[None]:
     """Turn whatever cryptography raises into a sentence that begins with `what`.
+
+    Args:
+        what: What cannot be done.
+        remedy: What to do about it.
 
     Raises:
         FormatError: The bytes could not be understood.
@@ -55,7 +62,12 @@ def understanding(what: str) -> Iterator[None]:
         with quiet():
             yield
     except REFUSALS as error:
-        raise FormatError(f"{what}: {first_line(error)}") from error
+        raise FormatError(f"{what}: {first_line(error)}", remedy) from error
+    except BaseException as error:
+        # A panic in Rust is no Exception, so that programs end. A file that someone else made must not end this one.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise FormatError(f"{what}: it is damaged in a way that cryptography does not expect", remedy) from None
 
 
 def first_line(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ BEGIN = b"-----BEGIN "
 _END = b"-----END "
 _DASHES = b"-----"
 _LONGEST_LABEL = 64
+_DEK_INFO = re.compile("DEK-Info: *([A-Z0-9-]+), *([0-9A-Fa-f]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,12 @@ class Block:
         """Whether it is encrypted in the manner of old OpenSSL."""
         return any(each.startswith("Proc-Type:") and "ENCRYPTED" in each for each in self.headers)
 
+    @property
+    def has_sound_encryption_header(self) -> bool:
+        """Whether DEK-Info gives as many octets as its cipher starts from; cryptography panics at fewer."""
+        found = [match for each in self.headers if (match := _DEK_INFO.fullmatch(each))]
+        return len(found) == 1 and len(found[0][2]) == (32 if found[0][1].startswith("AES") else 16)
+
     def decode(self) -> bytes:
         """What the block holds.
 
@@ -47,9 +55,7 @@ class Block:
         try:
             return binascii.a2b_base64(self.text, strict_mode=True)
         except binascii.Error as error:
-            raise FormatError(
-                f"the {self.label} on line {self.line} is not base64", "get the file again; it was damaged on its way"
-            ) from error
+            raise FormatError("it is not base64", "get the file again; it was damaged on its way") from error
 
     def armoured(self) -> bytes:
         """The block as OpenSSL would write it, headers included."""

@@ -17,7 +17,6 @@ from reconciler.pki.asn1 import (
     OBJECT_IDENTIFIER,
     Kind,
     Malformed,
-    adjacent_numbers,
     kind_of,
     walk,
 )
@@ -57,7 +56,7 @@ def check_cost(data: bytes) -> None:
         FormatError: It is damaged.
     """
     try:
-        dear = any(_is_dear(adjacent_numbers(each)) for each in walk(data))
+        dear = any(_is_dear(node.numbers_after_octets) for node in walk(data))
     except Malformed as error:
         raise FormatError(f"the file is damaged: {error}", "get the file again") from error
     if dear:
@@ -67,7 +66,7 @@ def check_cost(data: bytes) -> None:
         )
 
 
-def _is_dear(numbers: list[int]) -> bool:
+def _is_dear(numbers: tuple[int, ...]) -> bool:
     """PBES1, PBKDF2 and the integrity of PKCS#12 give iterations first; scrypt gives N, r and p (RFC 7914)."""
     if len(numbers) >= _SCRYPT_NUMBERS:
         cost, block_size, parallel = numbers[:_SCRYPT_NUMBERS]
@@ -85,7 +84,7 @@ def key_bags(data: bytes) -> int:
 
 
 def _object_identifiers(data: bytes) -> list[bytes]:
-    return [bytes(each.content) for each in walk(data) if each.tag == OBJECT_IDENTIFIER]
+    return [bytes(node.element.content) for node in walk(data) if node.element.tag == OBJECT_IDENTIFIER]
 
 
 def holds_clear_key(content: bytes) -> bool:

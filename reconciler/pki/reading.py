@@ -40,6 +40,7 @@ LARGEST = 4 * 1024 * 1024
 """Size in bytes beyond which a file is refused unread. The bundle of all public roots is a quarter of a megabyte."""
 
 _PARAMETERS = ("EC PARAMETERS", "DH PARAMETERS", "DSA PARAMETERS")
+_MESSAGE = "the PKCS#7 file is a message, not a bundle of certificates"
 _ASK_AGAIN = "get the file again; it was damaged or cut short on its way"
 
 
@@ -174,6 +175,8 @@ class _Reader:
 
     def _take_labelled(self, block: pem.Block) -> str:
         if block.is_encrypted_by_header:
+            if not block.has_sound_encryption_header:
+                raise FormatError("its DEK-Info header is damaged", _ASK_AGAIN)
             self._take_key(lambda passphrase, skip: _load_pem(block, passphrase, skip), encrypted=True)
             return "encrypted traditional private key"
         data = block.decode()
@@ -216,7 +219,7 @@ class _Reader:
                 found = pkcs7.load_der_pkcs7_certificates(data)
         except FormatError as error:
             if isinstance(error.__cause__, UnsupportedAlgorithm):
-                raise FormatError("the PKCS#7 file is a message, not a bundle of certificates") from error
+                raise FormatError(_MESSAGE, "export the certificates without a message") from error
             raise
         self._take_parsed(found)
 

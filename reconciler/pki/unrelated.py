@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import codecs
 
 from reconciler.base.errors import FormatError
 
@@ -35,7 +35,6 @@ _BEGINNINGS: tuple[tuple[bytes, tuple[str, str]], ...] = (
     (b"<", _MARKUP),
     (b"MI", ("base64 without its BEGIN and END lines", "add them: -----BEGIN CERTIFICATE----- and its END")),
 )
-_TEXT = re.compile(rb"[\t\r\n\x20-\x7e\x80-\xff]*")
 _ENOUGH = 1024
 
 
@@ -45,5 +44,13 @@ def what_else(content: bytes) -> FormatError:
     for beginning, (what, remedy) in _BEGINNINGS:
         if start.startswith(beginning):
             return FormatError(f"the file is {what}", remedy)
-    kind = "text" if _TEXT.fullmatch(content[:_ENOUGH]) else "bytes"
+    kind = "text" if _is_text(content[:_ENOUGH]) else "bytes"
     return FormatError(f"the file is {kind} in which there is no certificate, request or private key", _GIVE)
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return all(each.isprintable() or each.isspace() for each in text)

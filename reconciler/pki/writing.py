@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 LONGEST_PASSPHRASE = 1023
 """In bytes; cryptography protects PKCS#8 with no longer ones."""
 
+_CHANGE = "choose a certificate with the RSA or EC key that it was made for"
+
 
 def write_der(certificate: Certificate) -> bytes:
     """A certificate alone, as it is."""
@@ -73,7 +75,7 @@ def write_key_pem(key: PrivateKey, passphrase: bytes | None) -> bytes:
 
 
 def _write_key(key: PrivateKey, passphrase: bytes | None, encoding: Encoding) -> bytes:
-    with understanding("this kind of private key cannot be written"):
+    with understanding("this kind of private key cannot be written", _CHANGE):
         return key.key.private_bytes(encoding, PrivateFormat.PKCS8, _protection(passphrase))
 
 
@@ -92,7 +94,7 @@ def write_pkcs12(
     """
     protection = _protection(passphrase)
     others = [each.to_x509() for each in chain]
-    with understanding("certificate and key cannot be written as PKCS#12"):
+    with understanding("certificate and key cannot be written as PKCS#12", _CHANGE):
         return pkcs12.serialize_key_and_certificates(
             friendly_name.encode(),
             key.key,  # type: ignore[arg-type]  # a kind that PKCS#12 cannot hold is refused by cryptography

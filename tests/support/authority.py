@@ -215,7 +215,13 @@ def _sign(
 ) -> Certificate:
     issuer_name, issuer_key = issuer
     builder = (
-        x509.CertificateBuilder(issuer_name, subject, public_key, x509.random_serial_number(), *validity)
+        x509.CertificateBuilder()
+        .issuer_name(issuer_name)
+        .subject_name(subject)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(validity[0])
+        .not_valid_after(validity[1])
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(_key_usage(authority=authority), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
