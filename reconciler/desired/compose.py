@@ -345,13 +345,13 @@ def _syntax(error: MarkedYAMLError, text: str) -> Flaw:
     problem = str(error.problem)
     message, remedy = _PLAINER.get(problem, (problem, "correct the YAML here"))
     mark = error.problem_mark
-    lines = _BREAK.split(text)
-    opened = "opens here" in message and error.context_mark is not None
-    if opened:
+    if "opens here" in message and error.context_mark is not None:
         mark = error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
-    if line >= len(lines):
-        line, column = len(lines) - 1, len(lines[-1])
+    lines = _BREAK.split(text)
+    if not "".join([lines[line][column:], *lines[line + 1 :]] if line < len(lines) else []).strip():
+        # The file ends before it should: after its last word, not somewhere in the blank that follows.
+        line, column = (each - 1 for each in _place(text.rstrip()))
     character = lines[line][column : column + 1]
     if problem == "found character that cannot start any token":
         message = "a tab cannot indent" if character == "\t" else f"a value cannot begin with {character}"

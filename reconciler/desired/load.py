@@ -21,9 +21,10 @@ from reconciler.desired import rules
 from reconciler.desired.compose import compose
 from reconciler.desired.explain import explain
 from reconciler.desired.hints import Hints, nearest
-from reconciler.desired.material import RULES, MaterialReader, clear_key
+from reconciler.desired.material import RULES, MaterialReader, clear_key, committed
 from reconciler.desired.models import NAME, Appliance, Certificate, Fleet, Policy, Site
-from reconciler.desired.nodes import Document, Mapping, Node, Scalar, Sequence, plain
+from reconciler.desired.named import material_named, texts
+from reconciler.desired.nodes import Document, plain
 from reconciler.desired.relations import Relations
 from reconciler.desired.state import Build, Declared, DesiredState
 from reconciler.desired.tree import Hindrance, Obstacle, Snapshot, shown
@@ -92,8 +93,8 @@ class _Loader:
         self._objects: dict[Kind, dict[str, Declared[Any]]] = {kind: {} for kind in Kind}
         self._names: dict[Kind, set[str]] = {kind: set() for kind in Kind}
         self._declaring: dict[str, ObjectName] = {}
+        self._documents: dict[ObjectName, Document] = {}
         self._broken: list[Document] = []
-        self._broken_members: set[str] = set()
         self._illegible = False
         self._reader = MaterialReader(tree)
 
@@ -183,7 +184,7 @@ class _Loader:
         content = self._tree.look_up(path)
         if isinstance(content, Obstacle):
             self._report(RULES[content.hindrance], content.message, content.remedy, path, about)
-            self._lose(about, None)
+            self._illegible = True
             return
         composed = compose(content)
         file = self._file(path)
@@ -191,15 +192,17 @@ class _Loader:
             position = Position(file, flaw.line, flaw.column)
             self._find(found(flaw.rule, flaw.message, flaw.remedy, position=position, about=about))
         if composed.root is None:
-            self._lose(about, None)
+            self._illegible = True
             return
         document = Document(path, file, composed.root)
         model = self._validate(document, about)
+        self._documents.setdefault(about, document)
         if model is None or composed.flaws or not acceptable:
-            self._lose(about, document)
+            self._broken.append(document)
+            self._reader.refer(material_named(document, about.kind), about, document)
         else:
             self._objects[about.kind][about.name] = Declared(about, model, document)
-            self._reader.refer(model, about, document)
+            self._reader.refer(committed(model), about, document)
 
     def _validate(self, document: Document, about: ObjectName) -> BaseModel | None:
         model = self._models[about.kind]
@@ -210,20 +213,11 @@ class _Loader:
                 self._find(found(told.rule, told.message, told.remedy, position=told.position, about=about))
             return None
 
-    def _lose(self, about: ObjectName, document: Document | None) -> None:
-        """Remember what can be known of a broken object."""
-        if document is None:
-            self._illegible = True
-        else:
-            self._broken.append(document)
-            if about.kind is Kind.SITE:
-                self._broken_members.update(_members_named(document.root))
-
     # What files say of each other
 
     def _relate(self) -> None:
         relations = Relations(
-            self._objects[Kind.SITE], self._objects[Kind.APPLIANCE], self._names, self._broken_members, self._hints
+            self._documents, self._objects[Kind.SITE], self._objects[Kind.APPLIANCE], self._names, self._hints
         )
         self._findings.extend(relations.findings())
 
@@ -245,10 +239,12 @@ class _Loader:
                 self._report(RULES[obstacle.hindrance], obstacle.message, obstacle.remedy, path)
         for path in self._tree.links:
             target = self._tree.look_up(path)
-            if path not in used and isinstance(target, Obstacle) and not self._tree.is_folder(path):
-                rule = RULES[target.hindrance]
-                rule = rules.FILE_UNREADABLE if target.hindrance is Hindrance.MISSING else rule
-                self._report(rule, f"the link leads nowhere: {target.message}", target.remedy, path)
+            if path in used or isinstance(target, bytes) or self._tree.is_folder(path):
+                continue
+            if target.hindrance is Hindrance.MISSING:
+                self._report(rules.FILE_UNREADABLE, "the link leads nowhere", target.remedy, path)
+            else:
+                self._report(RULES[target.hindrance], target.message, target.remedy, path)
         for path, content in self._tree.files.items():
             if self._reader.is_clear_key(path) and (path not in self._reader.used or path in self._declaring):
                 position = Position(self._file(path), _line_of_key(content))
@@ -261,7 +257,7 @@ class _Loader:
         used = set(self._reader.used)
         for document in self._broken:
             folder = posixpath.dirname(document.path)
-            for text in _texts(document.root):
+            for text in texts(document.root):
                 used.update(self._tree.trace(posixpath.normpath(posixpath.join(folder, text))))
         return used
 
@@ -271,7 +267,7 @@ class _Loader:
         for path in (*self._tree.files, *self._tree.links):
             if path not in used and not _is_hidden(path) and not path.endswith((".md", *_YAML)):
                 self._report(rules.UNUSED_FILE, "nothing refers to this file", remedy, path)
-        listed = {name for document in self._broken for name in _texts(document.root)}
+        listed = {name for document in self._broken for name in texts(document.root)}
         for each in (*self._objects[Kind.SITE].values(), *self._objects[Kind.APPLIANCE].values()):
             listed.update(each.model.certificates)
         for name, certificate in self._objects[Kind.CERTIFICATE].items():
@@ -299,22 +295,3 @@ def _line_of_key(content: bytes) -> int:
     """The line on which the key begins in a text file; the first one in any other."""
     place = content.find(b"PRIVATE KEY-----")
     return content.count(b"\n", 0, max(place, 0)) + 1
-
-
-def _texts(node: Node) -> Iterator[str]:
-    match node:
-        case Scalar(value=str() as text):
-            yield text
-        case Sequence():
-            for item in node.items:
-                yield from _texts(item)
-        case Mapping():
-            for _, value in node.entries:
-                yield from _texts(value)
-
-
-def _members_named(root: Node) -> Iterator[str]:
-    """The members that a broken site names, wherever they can be made out."""
-    for key, value in root.entries if isinstance(root, Mapping) else ():
-        if key.value in ("primary", "backup", "traffic_nodes"):
-            yield from _texts(value)

@@ -17,7 +17,7 @@ from reconciler.pki.protection import holds_clear_key
 from reconciler.pki.reading import Contents, Keys, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from reconciler.base.findings import ObjectName
     from reconciler.base.position import Position
@@ -67,9 +67,9 @@ class MaterialReader:
             self._clear[path] = holds_clear_key(self._tree.files[path])
         return self._clear[path]
 
-    def refer(self, model: BaseModel, about: ObjectName, document: Document) -> None:
-        """Note what an object refers to, and say what is not there or is a key in clear."""
-        for path, name in committed(model):
+    def refer(self, names: Iterable[tuple[Path, CommittedPath]], about: ObjectName, document: Document) -> None:
+        """Note which files an object refers to, and say what is not there or is a key in clear."""
+        for path, name in names:
             trace = self._tree.trace(name)
             self.used.update(trace)
             content = self._tree.look_up(name)

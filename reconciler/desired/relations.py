@@ -5,110 +5,107 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from reconciler.base.findings import Finding, Kind, found
+from reconciler.base.findings import Finding, Kind, ObjectName, found
 from reconciler.desired import rules
-from reconciler.desired.state import members
+from reconciler.desired.named import certificates_named, members_named
+from reconciler.desired.tree import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+    from reconciler.base.position import Position
     from reconciler.desired.hints import Hints
     from reconciler.desired.models import Appliance, Site
+    from reconciler.desired.nodes import Document
     from reconciler.desired.state import Declared
 
 
 class Relations:
-    """Everything that was declared, by name.
+    """Everything that was declared. What a file refers to is known even where a model refuses it.
 
     Args:
+        documents: Every legible file, by what it declares.
         sites: The sites that could be read.
         appliances: The appliances that could be read.
-        names: The names of all files of each kind, broken ones included: a reference to these is not unknown.
-        broken_members: The members that broken sites name, as far as that can be told.
+        names: The names of all files of each kind, illegible ones included: a reference to these is not unknown.
         hints: Near misses.
     """
 
     def __init__(
         self,
+        documents: Mapping[ObjectName, Document],
         sites: Mapping[str, Declared[Site]],
         appliances: Mapping[str, Declared[Appliance]],
         names: Mapping[Kind, Collection[str]],
-        broken_members: Collection[str],
         hints: Hints,
     ) -> None:
+        self._documents = documents
         self._sites = sites
         self._appliances = appliances
         self._names = names
-        self._broken_members = broken_members
         self._hints = hints
+        self._sites_of: dict[str, list[str]] = {}
 
     def findings(self) -> Iterator[Finding]:
         """All findings of form between files."""
-        sites_of: dict[str, list[str]] = {}
-        for site in self._sites.values():
-            for member in members(site.model):
-                sites_of.setdefault(member, []).append(site.name)
+        for about, document in self._documents.items():
+            if about.kind is Kind.SITE:
+                for _, member in members_named(document):
+                    self._sites_of.setdefault(member, []).append(about.name)
+        for about, document in self._documents.items():
+            if about.kind is Kind.SITE:
+                yield from self._members(about, document)
+            if about.kind in (Kind.SITE, Kind.APPLIANCE):
+                yield from self._listed(about, document)
         for site in self._sites.values():
             yield from _topology(site)
             yield from _builds(site)
-            yield from self._members(site, sites_of)
-            yield from self._listed(site)
         for appliance in self._appliances.values():
             yield from _builds(appliance)
-            yield from self._listed(appliance)
-            yield from self._client_software(appliance, sites_of)
+            yield from self._client_software(appliance)
 
-    def _members(self, site: Declared[Site], sites_of: Mapping[str, list[str]]) -> Iterator[Finding]:
+    def _members(self, about: ObjectName, document: Document) -> Iterator[Finding]:
         seen: set[str] = set()
-        for path, member in _member_places(site.model):
-            position = site.position(*path)
+        for path, member in members_named(document):
+            position = document.position(*path)
             if member in seen:
-                message = f"the appliance {member} is named twice"
-                yield found(rules.MEMBER_TWICE, message, "name it once", position=position, about=site.about)
+                message = f"the appliance {shown(member)} is named twice"
+                yield found(rules.MEMBER_TWICE, message, "name it once", position=position, about=about)
                 continue
             seen.add(member)
-            others = [name for name in sites_of[member] if name != site.name]
+            others = [name for name in self._sites_of[member] if name != about.name]
             if others:
-                message = f"the appliance {member} is a member of the site {others[0]} too"
+                message = f"the appliance {shown(member)} is a member of the site {shown(others[0])} too"
                 remedy = "name it in one of the two"
-                yield found(rules.SHARED_APPLIANCE, message, remedy, position=position, about=site.about)
+                yield found(rules.SHARED_APPLIANCE, message, remedy, position=position, about=about)
             if member not in self._names[Kind.APPLIANCE]:
-                yield self._unknown(site, Kind.APPLIANCE, member, path)
+                yield self._unknown(about, position, Kind.APPLIANCE, member)
 
-    def _listed(self, place: Declared[Site] | Declared[Appliance]) -> Iterator[Finding]:
-        for index, name in enumerate(place.model.certificates):
+    def _listed(self, about: ObjectName, document: Document) -> Iterator[Finding]:
+        for path, name in certificates_named(document):
             if name not in self._names[Kind.CERTIFICATE]:
-                yield self._unknown(place, Kind.CERTIFICATE, name, ("certificates", index))
+                yield self._unknown(about, document.position(*path), Kind.CERTIFICATE, name)
 
-    def _unknown(
-        self, place: Declared[Site] | Declared[Appliance], kind: Kind, name: str, path: tuple[str | int, ...]
-    ) -> Finding:
-        remedy = self._hints.did_you_mean(name, self._names[kind], f"declare it in {kind.value}s/{name}.yaml")
-        message = f"there is no {kind.value} {name}"
-        return found(rules.UNKNOWN_REFERENCE, message, remedy, position=place.position(*path), about=place.about)
+    def _unknown(self, about: ObjectName, position: Position, kind: Kind, name: str) -> Finding:
+        declare = f"declare it in {kind.value}s/{shown(name)}.yaml"
+        remedy = self._hints.did_you_mean(name, self._names[kind], declare)
+        message = f"there is no {kind.value} {shown(name)}"
+        return found(rules.UNKNOWN_REFERENCE, message, remedy, position=position, about=about)
 
-    def _client_software(self, appliance: Declared[Appliance], sites_of: Mapping[str, list[str]]) -> Iterator[Finding]:
+    def _client_software(self, appliance: Declared[Appliance]) -> Iterator[Finding]:
         model, about = appliance.model, appliance.about
-        sites = sites_of.get(appliance.name)
+        sites = self._sites_of.get(appliance.name)
         if sites:
             for key in ("client_software", "settle"):
                 if getattr(model, key) is not None:
                     position = appliance.position(key, key=True)
-                    message = f"`{key}` is the business of the site {sites[0]}, to which the appliance belongs"
+                    message = f"`{key}` is the business of the site {shown(sites[0])}, to which the appliance belongs"
                     remedy = "say it there, and take it out here"
                     yield found(rules.CLIENT_SOFTWARE, message, remedy, position=position, about=about)
-        elif model.client_software is None and appliance.name not in self._broken_members:
+        elif model.client_software is None:
             message = "no site that could be read names this appliance, and it does not say which clients it has"
             remedy = "name it in its site, or add `client_software:` with `none` or the software builds"
             yield found(rules.CLIENT_SOFTWARE, message, remedy, position=appliance.position(), about=about)
-
-
-def _member_places(site: Site) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    yield ("primary",), site.primary
-    if site.backup is not None:
-        yield ("backup",), site.backup
-    for index, node in enumerate(site.traffic_nodes):
-        yield ("traffic_nodes", index), node
 
 
 def _topology(site: Declared[Site]) -> Iterator[Finding]:
