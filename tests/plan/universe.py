@@ -111,7 +111,7 @@ def states(draw: st.DrawFn) -> DesiredState:
     if len(members) > 1:
         declared = [name for name in declared if name != "own"]
     default = draw(st.sampled_from([*declared, None])) if declared else None
-    builds = draw(st.sampled_from(sorted(BUILDS)))
+    builds = draw(st.sampled_from(["none", "none", *sorted(BUILDS)]))
     committed: dict[str, tuple[Certificate, ...]] = {
         "sites/root-one.pem": (pool().authorities["root-one"],),
         "sites/root-two.pem": (pool().authorities["root-two"],),
@@ -119,7 +119,8 @@ def states(draw: st.DrawFn) -> DesiredState:
     duration = "1m" if kept == "0" else "7d"
     files = {"fleet.yaml": f"policy: {{keep_previous: {duration}, removals_at_most: {draw(st.integers(0, 3))}}}\n"}
     for name in declared:
-        chain = CHAINS[draw(st.sampled_from(sorted(CHAINS)))]
+        usual = "two" if name in {"other-ca", "one-name", "by-title", "stranger"} else "one"
+        chain = CHAINS[draw(st.sampled_from([usual, usual, usual, *sorted(CHAINS)]))]
         files[f"certificates/{name}.yaml"] = _certificate(name, draw)
         committed[f"certificates/{name}.pem"] = (pool().leaves.get(name, pool().factory),)
         committed[f"certificates/{name}-chain.pem"] = tuple(pool().authorities[each] for each in chain)
@@ -160,9 +161,12 @@ def _everything() -> list[Certificate]:
 @st.composite
 def stores(draw: st.DrawFn) -> LiveStore:
     """A store: any certificates of the universe, with or without key, any default, the factory certificate or not."""
-    chosen = draw(st.lists(st.sampled_from(_everything()), max_size=9, unique=True))
-    if draw(st.booleans()):
-        chosen = list(dict.fromkeys([*chosen, *(pool().authorities[each] for each in ("issuer-one", "root-one"))]))
+    chosen = draw(st.lists(st.sampled_from(_everything()), max_size=7, unique=True))
+    healthy = draw(st.sampled_from([None, "old", "wildcard", "settled", "other-ca"]))
+    if healthy:  # most stores serve something good, so that there is something to lose
+        number = "two" if healthy == "other-ca" else "one"
+        issuers = [pool().authorities[f"issuer-{number}"], pool().authorities[f"root-{number}"]]
+        chosen = list(dict.fromkeys([pool().leaves[healthy], *issuers, *chosen]))
     factory = pool().factory
     rows = []
     for each in sorted(chosen, key=lambda each: each.fingerprint):
