@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.base.findings import Severity, sort_key
+from reconciler.report import words
 from reconciler.report.page import Ink, Span
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ _HEADINGS = {
     Severity.WARNING: ("Warnings", Ink.CHANGED),
     Severity.NOTICE: ("Notices", Ink.HELD),
 }
-_NAMED = 5
 
 
 def write_findings(page: Page, findings: Iterable[Finding]) -> None:
@@ -51,6 +51,4 @@ def _alike(findings: list[Finding]) -> dict[tuple[str, str, str, str], list[str]
 
 
 def _places(names: list[str]) -> str:
-    named = list(dict.fromkeys(name for name in names if name)) or ["fleet"]
-    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
-    return ", ".join(named[:_NAMED]) + more + ":"
+    return words.several(list(dict.fromkeys(name for name in names if name)) or ["fleet"]) + ":"

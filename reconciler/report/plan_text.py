@@ -112,18 +112,24 @@ def _write_action(page: Page, action: ActionView) -> None:
 
 
 def _write_served(page: Page, view: PlanView) -> None:
-    if not any(site.served or site.steady for site in view.sites):
+    steady = sum(site.steady for site in view.sites)
+    rows = any(site.served for site in view.sites)
+    if not (rows or steady):
         return
     page.blank()
+    if not rows:
+        page.write(Span("Served names", Ink.STRONG), f": all {steady} as now, by good certificates")
+        return
     page.write(Span("Served names", Ink.STRONG), ": what may be served now -> once this plan is applied")
     for site in view.sites:
         if site.served:
             page.write(f"site {site.name}" if site.name is not None else "appliances outside any site", indent=2)
         for row in site.served:
             _write_row(page, row)
-    steady = sum(site.steady for site in view.sites)
     if steady:
-        page.write(f"{words.counted(steady, 'name')} on unchanged appliances: as now, all candidates good", indent=2)
+        page.write(
+            f"and {words.counted(steady, 'name')} of unchanged appliances, as now, by good certificates", indent=2
+        )
 
 
 def _write_row(page: Page, row: ServedView) -> None:
@@ -149,7 +155,9 @@ def _candidates(candidates: tuple[CandidateView, ...]) -> list[Piece]:
         return [Span("nothing", Ink.BAD)]
     pieces: list[Piece] = []
     for each in candidates:
-        pieces += [" or " if pieces else "", each.label, Span(f" [{each.identity}]", Ink.FAINT)]
+        pieces += [" or " if pieces else "", each.label]
+        if each.identity:
+            pieces.append(Span(f" [{each.identity}]", Ink.FAINT))
         if each.why_not:
             pieces.append(Span(f" (not good: {each.why_not})", Ink.BAD))
     return pieces

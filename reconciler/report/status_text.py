@@ -10,6 +10,8 @@ from reconciler.report.findings import write_findings
 from reconciler.report.page import Cell, Ink, Page, Span
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from reconciler.report.page import Medium, Piece
     from reconciler.report.status import ApplianceStatus, RequestRow, Row, ServedNow, Status
 
@@ -130,15 +132,17 @@ def _write_served(page: Page, served: ServedNow) -> None:
 
 def _write_due(page: Page, status: Status) -> None:
     """The soonest of the whole fleet; the document has all of them."""
-    due = sorted(
-        ((each.at, appliance.name, each.what) for appliance in status.appliances for each in appliance.due),
-    )
-    if not due:
+    where: dict[tuple[dt.datetime, str], list[str]] = {}
+    for appliance in status.appliances:
+        for each in appliance.due:
+            where.setdefault((each.at, each.what), []).append(appliance.name)
+    if not where:
         return
     page.blank()
     page.write(Span("Falls due next", Ink.STRONG))
-    for at, appliance, what in due[:_SOON]:
+    due = sorted(where.items())
+    for (at, what), names in due[:_SOON]:
         ink = Ink.BAD if at <= status.at else Ink.PLAIN
-        page.write(f"{appliance}: {what}", indent=2, head=Span(words.instant(at), ink), column=25)
+        page.write(f"{words.several(names)}: {what}", indent=2, head=Span(words.instant(at), ink), column=25)
     if len(due) > _SOON:
         page.write(Span(f"and {len(due) - _SOON} more", Ink.FAINT), indent=2)

@@ -91,7 +91,7 @@ class CandidateView:
 
     Attributes:
         label: As people know it.
-        identity: Its SHA-256 in brief, or `new`.
+        identity: Its SHA-256 in brief, or `new`; empty where the label alone tells it from the others of its row.
         why_not: What is wrong with it for the name; empty where it is good.
     """
 
@@ -231,7 +231,9 @@ def _served(appliances: tuple[AppliancePlan, ...]) -> tuple[tuple[ServedView, ..
     for appliance in appliances:
         for row in appliance.serving:
             if appliance.actions or row.flags:
-                where[row.name, _candidates(row.before), _candidates(row.after), row.flags].append(appliance.name)
+                alike = _ambiguous((*row.before, *row.after))
+                key = row.name, _candidates(row.before, alike), _candidates(row.after, alike), row.flags
+                where[key].append(appliance.name)
             else:
                 steady += 1
     planned = [each.name for each in appliances if each.progress is Progress.PLANNED]
@@ -242,9 +244,21 @@ def _served(appliances: tuple[AppliancePlan, ...]) -> tuple[tuple[ServedView, ..
     return tuple(sorted(rows, key=lambda row: row.name is None)), steady
 
 
-def _candidates(candidates: tuple[Candidate, ...]) -> tuple[CandidateView, ...]:
+def _ambiguous(candidates: tuple[Candidate, ...]) -> frozenset[str]:
+    """The labels that several certificates have."""
+    named: dict[str, str] = {}
+    return frozenset(
+        each.label for each in candidates if named.setdefault(each.label, each.certificate) != each.certificate
+    )
+
+
+def _candidates(candidates: tuple[Candidate, ...], ambiguous: frozenset[str]) -> tuple[CandidateView, ...]:
     return tuple(
-        CandidateView(each.label, words.short(each.certificate), "" if each.good else each.why_not or "not good")
+        CandidateView(
+            each.label,
+            words.short(each.certificate) if each.label in ambiguous else "",
+            "" if each.good else each.why_not or "it is not good",
+        )
         for each in candidates
     )
 
@@ -278,27 +292,30 @@ def _facts(action: Action, known: _Known) -> tuple[str, tuple[Fact, ...]]:
                 Fact("Lifetime", format_duration(action.valid_for)),
             )
         case Import():
-            facts = _described(known.certificate(action.appliance, action.fingerprint))
+            facts = _described(known.certificate(action.appliance, action.fingerprint), action.label)
             friendly = (Fact("Friendly Name", action.friendly_name),) if action.friendly_name != action.label else ()
             return words.short(action.fingerprint), (*friendly, *facts)
         case SetDefault():
             before = action.replaces
-            label = f"{known.label(action.appliance, before)} [{words.short(before)}]" if before else "no default"
-            return words.short(action.target), (Fact("Instead of", label.strip()),)
+            label = known.label(action.appliance, before) if before else "no default"
+            if before and label in {"", action.label}:
+                label = f"{label} [{words.short(before)}]".lstrip()
+            return words.short(action.target), (Fact("Instead of", label),)
         case Remove():
-            facts = _described(known.certificate(action.appliance, action.fingerprint))
+            facts = _described(known.certificate(action.appliance, action.fingerprint), action.label)
             key = (Fact("Private Key?", "Yes, it goes with it"),) if action.has_key else ()
             return words.short(action.fingerprint), (*facts, *key)
         case _:
             assert_never(action)
 
 
-def _described(certificate: Certificate | None) -> tuple[Fact, ...]:
+def _described(certificate: Certificate | None, label: str) -> tuple[Fact, ...]:
+    """What is worth knowing of a certificate besides its label."""
     if certificate is None:
         return ()
     names = ", ".join(each.value for each in certificate.subject_alternative_names)
     facts = (
-        Fact("Issued To", certificate.subject.display),
+        Fact("Issued To", certificate.subject.display if certificate.subject.display != label else ""),
         Fact("Issued By", certificate.issuer.display),
         Fact("Expiration", words.instant(certificate.not_after)),
         Fact("Alternative Name(s)", names),

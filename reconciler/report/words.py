@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Sequence
 
     from reconciler.plan.model import Plan
 
 _SHORT = 12
+_NAMED = 5
 NEW = "new"
 
 
@@ -26,6 +28,12 @@ def short(reference: str) -> str:
 def counted(number: int, singular: str, plural: str = "") -> str:
     """A number and what it counts: `1 appliance`, `2 appliances`."""
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
+def several(names: Sequence[str]) -> str:
+    """Names in one line, the first few of many: `east-1, west-1`."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def summary(plan: Plan) -> str:
