@@ -93,6 +93,12 @@ Duration: TypeAlias = Annotated[
 """A time span: days, hours or minutes."""
 
 
+def _beside(value: str, info: ValidationInfo) -> str:
+    context: Any = info.context or {}
+    folder = posixpath.dirname(str(context.get("file", "")))
+    return posixpath.normpath(posixpath.join(folder, value))
+
+
 def _variable(value: str) -> str:
     # What stands here may be the secret itself, put there by mistake: it is not repeated.
     if not re.fullmatch(_VARIABLE, value):
@@ -110,10 +116,21 @@ class EnvironmentSecret(Model):
     """Name of the environment variable."""
 
 
+def _outside(value: str, info: ValidationInfo) -> str:
+    path = _beside(value, info)
+    if info.context and "file" in info.context and not posixpath.isabs(path) and path.split("/")[0] != "..":
+        raise refused(
+            "the file of a secret may not lie inside the desired state",
+            "keep it where it is not committed, or use an environment variable: `{env: NAME}`",
+            "secret-literal",
+        )
+    return value
+
+
 class FileSecret(Model):
     """A secret that a file outside the desired state holds."""
 
-    file: Annotated[str, Field(min_length=1)]
+    file: Annotated[str, Field(min_length=1), AfterValidator(_outside)]
     """Path of the file, relative to the file that names it; a final line break is not part of the secret."""
 
 
@@ -141,12 +158,6 @@ SecretReference: TypeAlias = Annotated[
     BeforeValidator(_secret),
 ]
 """Where a secret is found when it is needed. Never the secret itself."""
-
-
-def _beside(value: str, info: ValidationInfo) -> str:
-    context: Any = info.context or {}
-    folder = posixpath.dirname(str(context.get("file", "")))
-    return posixpath.normpath(posixpath.join(folder, value))
 
 
 class CommittedPath(str):

@@ -224,10 +224,7 @@ class Retired(Model):
 
 
 class Appliance(Model):
-    """One appliance and its certificate store.
-
-    The loader narrows `store` to the options of the installed drivers; see `reconciler.desired.load`.
-    """
+    """One appliance and its certificate store."""
 
     hostname: Hostname
     """The appliance's own host name."""
@@ -235,6 +232,7 @@ class Appliance(Model):
     """`host:port` where its TLS answers; the host name and port 443 for web stores, nothing for directories."""
     platform: Literal["hardware", "virtual", "cloud"] = "virtual"
     """What kind of appliance it is. Cloud appliances cannot create self-signed certificates."""
+    # The loader narrows this to the options of the installed drivers; see `reconciler.desired.load`.
     store: StoreConfiguration
     """Where its certificates are, and by which driver they are reached."""
     certificates: tuple[ObjectReference, ...] = ()
@@ -287,6 +285,7 @@ class Requested(Model):
     """Key and request are made on the primary, the request goes to a CA, its answer is committed."""
 
     kind: Literal["requested"]
+    """Where the certificate comes from."""
     signed: MaterialPath | None = None
     """The CA's answer, in any format that the appliance imports. Leave it out until there is one."""
     chain: tuple[MaterialPath, ...] = ()
@@ -297,6 +296,7 @@ class Provided(Model):
     """Made elsewhere and brought along with its key."""
 
     kind: Literal["provided"]
+    """Where the certificate comes from."""
     certificate: MaterialPath
     """The certificate, in clear, so that everyone can review it."""
     chain: tuple[MaterialPath, ...] = ()
@@ -311,6 +311,7 @@ class SelfSigned(Model):
     """Made and signed on the appliance. Only where no clients exist yet."""
 
     kind: Literal["self_signed"]
+    """Where the certificate comes from."""
     valid_for: Duration = dt.timedelta(days=365)
     """Its lifetime, where the interface can set it."""
 
