@@ -1,0 +1,145 @@
+"""Durable, private file operations, and the lock that serialises changes. Nothing here knows what the files mean.
+
+A file comes into being complete: it is written under a temporary dot-name in the folder where it belongs, readable by
+its owner only from the moment it exists, flushed to the disk, and renamed into place; then the folder is flushed. A
+crash at any instant leaves the old file or the new one, and at worst a temporary one that the next change sweeps away.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from reconciler.base.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TEMPORARY = ".reconciler-new-"
+"""How temporary names start. HAProxy's `crt DIR/` passes over dot-files."""
+
+_POLL = 0.05
+
+
+def reason(error: OSError) -> str:
+    """What the operating system says, without the path, which the sentence around it names."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        path: The file; symbolic links are not followed.
+        most: The largest size that is read, in bytes.
+
+    Raises:
+        FormatError: It is larger, or no regular file.
+        OSError: It cannot be read.
+    """
+    # O_NONBLOCK: a named pipe put in the file's place must not make us wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise FormatError("it is no regular file")
+        content = file.read(most + 1) if status.st_size <= most else None
+    if content is None or len(content) > most:
+        raise FormatError(f"it is larger than {most} bytes")
+    return content
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Make a new file, readable by its owner only, and flush it to the disk.
+
+    Raises:
+        OSError: It exists, or cannot be written; what was begun may be left behind.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[file.write(rest) :]
+        os.fsync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk, so that renames and removals in it last."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Put a finished temporary file or link in its place, over whatever is there."""
+    os.replace(temporary, path)  # noqa: PTH105 - one seam for all file operations
+    sync_folder(path.parent)
+
+
+def unlink(path: Path) -> None:
+    """Remove a file or link; that it is gone already is no error."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 - one seam for all file operations
+        sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for its owner only, unless it is there."""
+    with suppress(FileExistsError):
+        os.mkdir(path, 0o700)  # noqa: PTH102 - one seam for all file operations
+        sync_folder(path.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what an interrupted change left under temporary names."""
+    for name in os.listdir(folder):  # noqa: PTH208 - one seam for all file operations
+        if name.startswith(TEMPORARY):
+            unlink(folder / name)
+
+
+@contextmanager
+def locked(path: Path, *, exclusive: bool, patience: float) -> Iterator[None]:
+    """Hold a lock file: alone, or shared with others that only look.
+
+    Args:
+        path: The lock file. It is made for an exclusive lock; without it there is nothing that a reader must wait for.
+        exclusive: Whether to keep everybody else out.
+        patience: How long to wait for others, in seconds.
+
+    Raises:
+        TimeoutError: Another process held it all the time.
+        OSError: The lock file cannot be opened.
+    """
+    flags = os.O_RDWR | os.O_CREAT if exclusive else os.O_RDONLY
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except FileNotFoundError:
+        if exclusive:
+            raise
+        yield
+        return
+    try:
+        _wait_for(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, time.monotonic() + patience)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for(descriptor: int, kind: int, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
+            time.sleep(_POLL)
+        else:
+            return

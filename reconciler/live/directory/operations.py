@@ -1,0 +1,342 @@
+"""What can be done to a certificate directory, one blocking function per operation of the `Driver` protocol.
+
+Every change is the same: take the lock, read the directory, edit a copy of what it holds, derive the steps, carry them
+out, reload. An operation decides only what the directory should hold afterwards, or refuses.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from contextlib import ExitStack
+from itertools import chain
+from typing import TYPE_CHECKING, get_args
+
+from reconciler.base.errors import ActionRefused, FormatError, StoreError, StoreUnreachable
+from reconciler.base.text import printable
+from reconciler.live.directory.change import Target, steps_between
+from reconciler.live.directory.commit import commit, prepare
+from reconciler.live.directory.export import export
+from reconciler.live.directory.files import locked, make_folder, reason
+from reconciler.live.directory.reload import run_reload
+from reconciler.live.directory.servable import ServableFile, load_key
+from reconciler.live.directory.snapshot import LOCK, STORE, StoredRequest, holds_files, read_directory
+from reconciler.live.driver import ExistingKey, NewKey
+from reconciler.live.store import LiveCertificate, LiveStore, Origin, PendingRequest
+from reconciler.pki.certificate import distinguished_name
+from reconciler.pki.issuing import certificate_request, self_signed
+from reconciler.pki.keys import KeyKind, create_key, private_key
+from reconciler.pki.reading import read
+from reconciler.pki.selection import CandidateRule
+from reconciler.pki.writing import write_key_pem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from reconciler.base.clock import Clock
+    from reconciler.live.directory.snapshot import Snapshot
+    from reconciler.live.driver import CertificateForm, ExportedFile, ExportOptions, Upload
+    from reconciler.pki.certificate import Certificate
+    from reconciler.pki.keys import PrivateKey
+    from reconciler.pki.reading import Contents
+
+HAPROXY = CandidateRule(common_name=True, deep_wildcards=False, certain=True)
+"""HAProxy selects by common name as well as by SAN; a wildcard stands for one label."""
+
+LOCK_PATIENCE = 30.0
+"""How long an operation waits for another process that holds the store, in seconds."""
+
+_FACTORY_LIFETIME = dt.timedelta(days=3650)
+_LONGEST_FRIENDLY_NAME = 256
+_CREATE = "make the store with `reconciler apply --create-stores`"
+
+
+class DirectoryStore:
+    """One certificate directory."""
+
+    def __init__(self, root: Path, clock: Clock, reload_command: Sequence[str] = ()) -> None:
+        self._root = root
+        self._clock = clock
+        self._reload_command = tuple(reload_command)
+
+    def observe(self) -> LiveStore:
+        """Everything it holds. Changes nothing."""
+        return _live_store(self._look())
+
+    def create_self_signed(self, form: CertificateForm, valid_for: dt.timedelta) -> None:
+        """Make a certificate that is its own issuer, valid from now on, and serve it."""
+
+        def edit(snapshot: Snapshot, target: Target) -> None:
+            key = _key_for(form, snapshot)
+            certificate = self_signed(key, form.subject, form.subject_alternative_names, self._clock(), valid_for)
+            target.keyed[certificate.fingerprint] = ServableFile(certificate, (), _clear(key))
+            _call(target, certificate.fingerprint, form.friendly_name)
+
+        self._change(edit)
+
+    def create_request(self, form: CertificateForm) -> None:
+        """Make a certificate request, and keep it with its key."""
+
+        def edit(snapshot: Snapshot, target: Target) -> None:
+            key = _key_for(form, snapshot)
+            request = certificate_request(key, form.subject, form.subject_alternative_names)
+            target.requests[request.fingerprint] = StoredRequest(request, _clear(key))
+            _call(target, request.fingerprint, form.friendly_name)
+
+        self._change(edit)
+
+    def import_(self, upload: Upload) -> None:
+        """Add every certificate of a file; serve those whose key is in it or in the store already."""
+        try:
+            contents = read(upload.content, upload.passphrase)
+        except FormatError as error:
+            raise ActionRefused(f"the file is not imported: {error.message}", error.remedy) from error
+        self._change(lambda snapshot, target: _import(contents, upload.friendly_name, snapshot, target))
+
+    def set_default(self, fingerprint: str) -> None:
+        """Make a certificate the one that is served where no name matches."""
+
+        def edit(snapshot: Snapshot, target: Target) -> None:
+            if fingerprint not in snapshot.keyed:
+                raise _without_key(fingerprint) if fingerprint in snapshot.keyless else _absent(fingerprint)
+            target.default = fingerprint
+
+        self._change(edit)
+
+    def remove(self, fingerprint: str) -> None:
+        """Remove a certificate and all files that hold it."""
+
+        def edit(snapshot: Snapshot, target: Target) -> None:
+            if fingerprint == snapshot.metadata.factory:
+                raise ActionRefused("the factory certificate cannot be removed", "leave it where it is")
+            if fingerprint == snapshot.default:
+                raise ActionRefused(
+                    f"the certificate {fingerprint} is the default and cannot be removed",
+                    "make another certificate the default first",
+                )
+            if target.keyed.pop(fingerprint, None) is None and target.keyless.pop(fingerprint, None) is None:
+                raise _absent(fingerprint)
+
+        self._change(edit)
+
+    def remove_request(self, fingerprint: str) -> None:
+        """Remove a pending request and its key."""
+
+        def edit(_: Snapshot, target: Target) -> None:
+            if target.requests.pop(fingerprint, None) is None:
+                raise ActionRefused(f"there is no pending request {fingerprint}", "look at the store's status")
+
+        self._change(edit)
+
+    def export(self, fingerprint: str, options: ExportOptions) -> ExportedFile:
+        """A certificate, its key, its chain, in the format that the choice asks for."""
+        return export(self._look(), fingerprint, options)
+
+    def recover(self) -> None:
+        """Bring every chain part up to date, and reload, where an interrupted change left that due."""
+        if self._look().reload_due:
+            self._change(lambda _snapshot, _target: None)
+
+    def exists(self) -> bool:
+        """Whether the directory holds any file that a front end would try to load, sound or not.
+
+        Raises:
+            StoreUnreachable: It cannot be read.
+        """
+        try:
+            return holds_files(self._root)
+        except OSError as error:
+            raise StoreUnreachable(f"{self._shown} cannot be read: {reason(error)}", "check its permissions") from error
+
+    def create(self, factory_name: str) -> None:
+        """Make the store, with its factory certificate as the default.
+
+        Raises:
+            ActionRefused: There is a store already, or it cannot be made.
+        """
+
+        def edit(snapshot: Snapshot, target: Target) -> None:
+            if snapshot.entries:
+                raise ActionRefused(
+                    f"{self._shown} holds certificates already", "use it as it is, or choose another path"
+                )
+            key, subject = create_key("ec-p256"), distinguished_name([("CN", factory_name)])
+            certificate = self_signed(key, subject, (), self._clock(), _FACTORY_LIFETIME)
+            target.keyed[certificate.fingerprint] = ServableFile(certificate, (), _clear(key))
+            target.default = target.factory = certificate.fingerprint
+
+        try:
+            self._root.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._root)
+        except OSError as error:
+            raise ActionRefused(f"{self._shown} cannot be made: {reason(error)}", "check its path") from error
+        self._change(edit, must_hold_certificates=False)
+
+    @property
+    def _shown(self) -> str:
+        return f"the certificate directory {printable(str(self._root))}"
+
+    def _look(self) -> Snapshot:
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self._root / LOCK, exclusive=False, patience=LOCK_PATIENCE))
+            except OSError as error:
+                raise self._busy_or(error, StoreUnreachable, "cannot be read") from error
+            return self._read()
+
+    def _read(self) -> Snapshot:
+        snapshot = read_directory(self._root)
+        if not snapshot.entries:
+            raise StoreUnreachable(f"{self._shown} holds no certificate that could be served", _CREATE)
+        return snapshot
+
+    def _change(self, edit: Callable[[Snapshot, Target], None], *, must_hold_certificates: bool = True) -> None:
+        if not self._root.is_dir():
+            raise StoreUnreachable(f"{self._shown} does not exist", _CREATE)
+        with ExitStack() as held:
+            try:
+                make_folder(self._root / STORE)
+                held.enter_context(locked(self._root / LOCK, exclusive=True, patience=LOCK_PATIENCE))
+                prepare(self._root)
+            except OSError as error:
+                raise self._busy_or(error, ActionRefused, "cannot be changed") from error
+            snapshot = self._read() if must_hold_certificates else read_directory(self._root)
+            target = Target.of(snapshot)
+            try:
+                edit(snapshot, target)
+            except FormatError as error:
+                raise ActionRefused(error.message, error.remedy) from error
+            if target != Target.of(snapshot) or snapshot.reload_due:
+                commit(
+                    self._root,
+                    steps_between(snapshot, target),
+                    reload_due=snapshot.reload_due,
+                    reload=lambda: run_reload(self._reload_command),
+                )
+
+    def _busy_or(self, error: OSError, otherwise: type[StoreError], what: str) -> StoreError:
+        if isinstance(error, TimeoutError):
+            return StoreUnreachable(
+                f"{self._shown} has been held by another process for {LOCK_PATIENCE:g} seconds",
+                "wait until it has finished, and run again",
+            )
+        return otherwise(f"{self._shown} {what}: {reason(error)}", "check permissions and free space")
+
+
+def _live_store(snapshot: Snapshot) -> LiveStore:
+    rows = [(each.leaf, True) for each in snapshot.keyed.values()]
+    rows += [(each, False) for each in snapshot.keyless.values()]
+    names, factory = snapshot.metadata.friendly_names, snapshot.metadata.factory
+    certificates = [
+        LiveCertificate(
+            certificate,
+            names.get(certificate.fingerprint) or certificate.subject.display,
+            has_key,
+            Origin.FACTORY if certificate.fingerprint == factory else Origin.ADMINISTRATOR,
+        )
+        for certificate, has_key in rows
+    ]
+    requests = [
+        PendingRequest(
+            each.fingerprint,
+            each.public_key,
+            each.key_kind,
+            each.subject,
+            each.subject_alternative_names,
+            each.pem,
+        )
+        for each in (stored.request for stored in snapshot.requests.values())
+    ]
+    return LiveStore(
+        certificates=tuple(sorted(certificates, key=lambda each: each.fingerprint)),
+        requests=tuple(sorted(requests, key=lambda each: each.fingerprint)),
+        default=snapshot.default,
+        rule=HAPROXY,
+        unfinished="the front end has not been reloaded since the last change" if snapshot.reload_due else "",
+    )
+
+
+def _import(contents: Contents, friendly_name: str, snapshot: Snapshot, target: Target) -> None:
+    if not contents.certificates and not contents.keys:
+        raise ActionRefused(
+            "the file holds a certificate request, which is not imported",
+            "import the certificate that the CA made of it",
+        )
+    keys = {each.public_key: _clear(each) for each in contents.keys}
+    present = {each.public_key for each in (*contents.certificates, *target.certificates())}
+    if not present.issuperset(keys):
+        raise ActionRefused(
+            "the file holds a private key that fits no certificate in it or in the store",
+            "import it together with its certificate",
+        )
+    # A key that comes alone belongs to what the store has been keeping without it.
+    added = contents.certificates or tuple(each for each in target.keyless.values() if each.public_key in keys)
+    new = [each for each in added if each.fingerprint not in snapshot.keyed]
+    served = [each for each in new if _serve(each, keys, snapshot, target)]
+    for each in new:
+        if each not in served:
+            target.keyless[each.fingerprint] = each
+    named = served or [each for each in new[:1] if len(new) == 1 and each.fingerprint not in snapshot.keyless]
+    for each in named:
+        chosen = friendly_name or contents.friendly_name or ""
+        if chosen:
+            _call(target, each.fingerprint, chosen)
+
+
+def _serve(certificate: Certificate, keys: dict[str, bytes], snapshot: Snapshot, target: Target) -> bool:
+    """Serve a certificate if its key is at hand; the requests that it answers are pending no longer."""
+    key = keys.get(certificate.public_key) or _stored_key(snapshot, certificate.public_key)
+    if key is None:
+        return False
+    target.keyed[certificate.fingerprint] = ServableFile(certificate, (), key)
+    target.keyless.pop(certificate.fingerprint, None)
+    for fingerprint, stored in list(target.requests.items()):
+        if stored.request.public_key == certificate.public_key:
+            del target.requests[fingerprint]
+            target.fulfilled[fingerprint] = certificate.fingerprint
+            _call(target, certificate.fingerprint, target.friendly_names.get(fingerprint, ""))
+    return True
+
+
+def _stored_key(snapshot: Snapshot, public_key: str) -> bytes | None:
+    """A key that the store holds with a certificate or a request, PEM."""
+    served = (each.key for each in snapshot.keyed.values() if each.leaf.public_key == public_key)
+    pending = (each.key for each in snapshot.requests.values() if each.request.public_key == public_key)
+    return next(chain(served, pending), None)
+
+
+def _key_for(form: CertificateForm, snapshot: Snapshot) -> PrivateKey:
+    match form.key:
+        case NewKey(kind):
+            known: tuple[KeyKind, ...] = get_args(KeyKind)
+            for each in known:
+                if each == kind:
+                    return create_key(each)
+            raise ActionRefused(
+                f"{printable(kind)!r} is no kind of key that can be made", f"choose one of {', '.join(known)}"
+            )
+        case ExistingKey(public_key):
+            stored = _stored_key(snapshot, public_key)
+            if stored is None:
+                raise ActionRefused(f"the store holds no key {public_key}", "choose a new key, or a key that it holds")
+            return private_key(load_key(stored))
+
+
+def _clear(key: PrivateKey) -> bytes:
+    """A key as front ends want it: PEM, not encrypted."""
+    return write_key_pem(key, None)
+
+
+def _call(target: Target, fingerprint: str, friendly_name: str) -> None:
+    """Note a friendly name: any text that can be encoded, not endlessly long. Whoever shows it has to escape it."""
+    name = friendly_name.encode("utf-8", "replace").decode()[:_LONGEST_FRIENDLY_NAME]
+    if name:
+        target.friendly_names[fingerprint] = name
+
+
+def _absent(fingerprint: str) -> ActionRefused:
+    return ActionRefused(f"there is no certificate {fingerprint}", "look at the store's status")
+
+
+def _without_key(fingerprint: str) -> ActionRefused:
+    return ActionRefused(f"the certificate {fingerprint} has no private key here", "import its key first")
