@@ -93,7 +93,7 @@ class Page:
         """
         left, spans = _clean(head), [_clean(piece) for piece in body]
         taken = width_of(left.text)
-        start = column if taken < column or not left.text else 0
+        start = column if taken + len(_GAP) <= column or not left.text else 0
         if left.text and not start:
             self._lines.append(" " * indent + self._paint(left))
             start, left, taken = column or 2, _NOTHING, 0

@@ -31,7 +31,6 @@ _UNPLANNED = {
 _FLAGS = {
     Flag.NOT_ALL_GOOD: ("not every candidate is good", Ink.BAD),
     Flag.DEFAULT_ONLY: ("only the default is left", Ink.CHANGED),
-    Flag.UNSERVED: ("nothing is served", Ink.BAD),
 }
 _INDENT = 4
 _COLUMN = 11

@@ -154,10 +154,10 @@ def rules_document(rules: Iterable[Rule]) -> Rules:
 def rules_text(rules: Sequence[Rule], medium: Medium) -> str:
     """Rules as an aligned table: id, severity, section and summary. It is never wrapped."""
     page = Page(replace(medium, width=None))
-    rows: list[list[list[Piece]]] = [
-        [[Span(title, Ink.STRONG)] for title in ("Rule", "Severity", "Section", "Summary")]
-    ]
-    for each in rules:
-        rows.append([[each.id], [Span(each.severity, _INKS[each.severity])], [each.section], [each.summary]])
-    page.table(rows)
+    titles: list[list[Piece]] = [[Span(title, Ink.STRONG)] for title in ("Rule", "Severity", "Section", "Summary")]
+    page.table([titles, *(_cells(each) for each in rules)])
     return page.text()
+
+
+def _cells(rule: Rule) -> list[list[Piece]]:
+    return [[rule.id], [Span(rule.severity, _INKS[rule.severity])], [rule.section], [rule.summary]]

@@ -257,7 +257,7 @@ def _candidates(candidates: tuple[Candidate, ...], ambiguous: frozenset[str]) ->
         CandidateView(
             each.label,
             words.short(each.certificate) if each.label in ambiguous else "",
-            "" if each.good else each.why_not or "it is not good",
+            "" if each.good else each.why_not or "see the errors",
         )
         for each in candidates
     )

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from reconciler.report.page import Medium
+from reconciler.report.status import Status, status_of
+from reconciler.report.status_text import status_text
+from tests.report import sample
+from tests.report.goldens import check_golden
+
+STATUS = status_of(sample.STATE, sample.PLAN, sample.STORES, sample.FAILURES, sample.CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("name", "medium"), [("pipe", Medium()), ("80", Medium(80)), ("240-colour", Medium(240, colour=True))]
+)
+def test_the_status_reads_as_it_was_looked_at(name: str, medium: Medium) -> None:
+    check_golden(f"status-{name}.txt", status_text(STATUS, medium))
+
+
+def test_nothing_from_a_certificate_reaches_a_terminal_unescaped() -> None:
+    for width in (None, 20, 80):
+        assert all(line.isprintable() for line in status_text(STATUS, Medium(width)).splitlines())
+
+
+def test_the_document_is_read_back_as_it_was_written() -> None:
+    text = STATUS.model_dump_json(by_alias=True, ensure_ascii=True)
+    assert Status.model_validate_json(text) == STATUS
+    assert text.isprintable()
+    east = json.loads(text)["appliances"][0]
+    assert [row["class"] for row in east["certificates"]] == ["factory", "undeclared", "previous", "retired"]
+    assert east["certificates"][0]["default"] is True
+
+
+def test_one_appliance_that_cannot_be_observed_hides_no_other() -> None:
+    by_name = {each.name: each for each in STATUS.appliances}
+    assert by_name["lone"].problem == "the store cannot be read: Permission denied - check who may read it"
+    assert by_name["stopped-1"].problem == "not observed"
+    assert by_name["east-1"].certificates
+
+
+def test_what_is_wrong_with_a_certificate_by_itself_is_a_warning() -> None:
+    rows = {row.fingerprint: row.warnings for row in STATUS.appliances[0].certificates}
+    assert rows[sample.EVIL.fingerprint] == ("expired",)
+    assert rows[sample.ORPHAN.fingerprint] == ("its issuer Lost Root is missing",)
+    assert rows[sample.FACTORY.fingerprint] == ()
+    early = sample.PLAN.model_copy(update={"made_at": sample.FACTORY.not_before.replace(year=2020)})
+    status = status_of(sample.STATE, early, sample.STORES, {}, {})
+    assert status.appliances[0].certificates[0].warnings == ("not valid before 2026-10-24 12:00:00 GMT",)
+    assert status.appliances[0].certificates[0].class_ is None
+
+
+def test_renewals_expirations_and_holds_fall_due() -> None:
+    by_name = {each.name: each for each in STATUS.appliances}
+    assert [(f"{each.at:%Y-%m-%d}", each.what) for each in by_name["node-1"].due] == [
+        ("2027-09-24", "access.example.com is due for renewal"),
+        ("2027-10-24", "access.example.com expires"),
+    ]
+    hold = "the hold ends that keeps access.example.com from being removed"
+    assert hold in [each.what for each in by_name["east-1"].due]
+
+
+def test_a_quiet_fleet_has_nothing_due() -> None:
+    plan = sample.PLAN.model_copy(update={"appliances": (sample.PLAN.appliances[1],), "findings": ()})
+    text = status_text(status_of(sample.STATE, plan, {}, {}, {}), Medium())
+    assert text == "Status 2026-11-23 12:00:00 GMT\n\nlone\n  could not be observed\n"
