@@ -214,17 +214,25 @@ def _signature_hash(parsed: x509.Certificate) -> str:
 
 
 def read_general_name(name: x509.GeneralName) -> SubjectAlternativeName:
-    """A subject alternative name as cryptography read it; a dNSName that is no host name keeps its own spelling."""
+    """A subject alternative name as cryptography read it.
+
+    A dNSName that should not be in a certificate keeps its own spelling, so that it is not mistaken for a good one: no
+    host name, or one with a final dot.
+    """
     if isinstance(name, x509.DNSName):
-        try:
-            return SubjectAlternativeName(NameType.DNS, normalize_dns(name.value))
-        except ValueError:
-            return SubjectAlternativeName(NameType.DNS, name.value)
+        return SubjectAlternativeName(NameType.DNS, _host(name.value))
     if isinstance(name, x509.IPAddress):
         value = name.value
         if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
             return SubjectAlternativeName(NameType.IP, str(value))
     return SubjectAlternativeName(NameType.OTHER, str(name.value))
+
+
+def _host(text: str) -> str:
+    try:
+        return text if text.endswith(".") else normalize_dns(text)
+    except ValueError:
+        return text
 
 
 def key_kind_of(key: PublicKeyTypes) -> str:

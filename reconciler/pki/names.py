@@ -44,19 +44,22 @@ def normalize_dns(name: str) -> str:
     """A host name or wildcard as it is compared: A-labels, lower case, no trailing dot.
 
     Raises:
-        ValueError: It is not a name that DNS could hold (RFC 1035, section 2.3.4; RFC 5890, section 2.3.2.1).
+        ValueError: It is not a name that DNS could hold (RFC 1035, section 2.3.4; RFC 5890, section 2.3.2.1), or it
+            is a host that ends in a number, which no top-level domain does: a mistyped address (RFC 1123, section 2.1).
     """
     text = name.removesuffix(".")
     wildcard, host = ("*.", text[2:]) if text.startswith("*.") else ("", text)
     if not host.isascii():
         try:
-            host = idna.encode(host, uts46=True).decode("ascii")
+            host = idna.encode(host, uts46=True).decode("ascii").removesuffix(".")
         except idna.IDNAError as error:
             raise ValueError(f"{name!r} is not a host name: {error}") from error
     host = host.lower()
     labels = host.split(".")
-    if len(host) > 253 or not all(_is_label(label) for label in labels):  # noqa: PLR2004 - RFC 1035
+    if len(wildcard + host) > 253 or not all(_is_label(label) for label in labels):  # noqa: PLR2004 - RFC 1035
         raise ValueError(f"{name!r} is not a host name")
+    if labels[-1].isdigit() and not wildcard:
+        raise ValueError(f"{name!r} is neither a host name nor an IP address")
     return wildcard + host
 
 
@@ -70,13 +73,13 @@ def _is_label(label: str) -> bool:
 
 
 def parse_name(text: str) -> SubjectAlternativeName:
-    """Read what an administrator writes: a DNS name, a wildcard or an IP address.
+    """Read what an administrator writes: a DNS name, a wildcard or an IP address (without a zone, which is local).
 
     Raises:
         ValueError: It is none of these.
     """
     try:
-        return SubjectAlternativeName(NameType.IP, str(ipaddress.ip_address(text)))
+        return SubjectAlternativeName(NameType.IP, str(ipaddress.ip_address(text.replace("%", "/"))))
     except ValueError:
         return SubjectAlternativeName(NameType.DNS, normalize_dns(text))
 
@@ -86,12 +89,15 @@ def pattern_covers(pattern: str, host: str) -> bool:
     """Whether a dNSName covers a host name, strictly.
 
     A wildcard counts only as the whole left-most label, for exactly one label (RFC 9525, section 6.3), and only beneath
-    at least two labels, since no client accepts `*.com`.
+    at least two labels, since no client accepts `*.com`. A dNSName that ends in a dot or is not ASCII covers nothing:
+    it should not be in a certificate (RFC 5280, section 4.2.1.6), and clients refuse it.
 
     Args:
-        pattern: A dNSName in any case, with or without a trailing dot.
-        host: The name that a client asks for, likewise.
+        pattern: A dNSName in any case.
+        host: The name that a client asks for, in any case, with or without a final dot.
     """
+    if pattern.endswith(".") or not pattern.isascii():
+        return False
     try:
         pattern, host = normalize_dns(pattern), normalize_dns(host)
     except ValueError:

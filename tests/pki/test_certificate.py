@@ -119,6 +119,8 @@ def test_names_of_other_kinds_are_shown() -> None:
 
 
 def test_a_dns_name_that_is_none_keeps_its_spelling() -> None:
+    for odd in ("access.example.com.", "f*.example.com"):
+        assert read_general_name(x509.DNSName(odd)) == SubjectAlternativeName(NameType.DNS, odd)
     assert read_general_name(x509.DNSName("not a host!")) == SubjectAlternativeName(NameType.DNS, "not a host!")
 
 

@@ -132,7 +132,7 @@ class Authority:
 
     def issue(
         self,
-        names: Sequence[str],
+        names: Sequence[str | x509.GeneralName],
         *,
         common_name: str = "Example remote access",
         not_before: dt.datetime = LEAF_VALIDITY[0],
@@ -140,7 +140,7 @@ class Authority:
         key_kind: str = "ec-p256",
         key: PrivateKey | None = None,
     ) -> Issued:
-        """A server certificate; DNS names, wildcards and IP addresses may be mixed."""
+        """A server certificate; DNS names, wildcards and IP addresses may be mixed, odd names given as they are."""
         key = key or make_key(key_kind)
         certificate = self._sign(_name(common_name), key.public_key(), names, (not_before, not_after))
         return Issued(certificate, key, (self.certificate, *self.chain))
@@ -163,7 +163,7 @@ class Authority:
         self,
         subject: x509.Name,
         public_key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey,
-        names: Sequence[str],
+        names: Sequence[str | x509.GeneralName],
         validity: tuple[dt.datetime, dt.datetime],
         *,
         authority: bool = False,
@@ -173,7 +173,7 @@ class Authority:
 
 
 def self_signed(
-    names: Sequence[str],
+    names: Sequence[str | x509.GeneralName],
     *,
     common_name: str = "Example remote access",
     not_before: dt.datetime = LEAF_VALIDITY[0],
@@ -197,7 +197,9 @@ def _name(common_name: str) -> x509.Name:
     )
 
 
-def _general_name(name: str) -> x509.GeneralName:
+def _general_name(name: str | x509.GeneralName) -> x509.GeneralName:
+    if isinstance(name, x509.GeneralName):
+        return name
     parsed = parse_name(name)
     if parsed.type is NameType.IP:
         return x509.IPAddress(ipaddress.ip_address(parsed.value))
@@ -207,7 +209,7 @@ def _general_name(name: str) -> x509.GeneralName:
 def _sign(
     subject: x509.Name,
     public_key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey,
-    names: Sequence[str],
+    names: Sequence[str | x509.GeneralName],
     issuer: tuple[x509.Name, PrivateKey],
     validity: tuple[dt.datetime, dt.datetime],
     *,
