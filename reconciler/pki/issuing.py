@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -123,6 +123,8 @@ def _general_name(name: SubjectAlternativeName) -> x509.GeneralName:
             return x509.IPAddress(ipaddress.ip_address(name.value))
         case NameType.OTHER:
             raise FormatError(f"{name.value!r} is neither a DNS name nor an IP address", "leave it out")
+        case _:
+            assert_never(name.type)
 
 
 def _key_usage(signer: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> x509.KeyUsage:

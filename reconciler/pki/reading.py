@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
@@ -206,6 +206,8 @@ class _Reader:
                 self._take_key(lambda passphrase, skip: _load_der(data, passphrase, skip), encrypted=True)
             case Kind.REVOCATION_LIST | Kind.PUBLIC_KEY:
                 self.notes[f"passed over a {kind}"] = None
+            case _:
+                assert_never(kind)
 
     def _take_request(self, data: bytes) -> None:
         request = parse_request(data)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from reconciler.pki.certificate import (
@@ -71,12 +70,5 @@ def parse_request(der: bytes) -> Request:
             key_kind=key_kind_of(key),
             subject=read_name(parsed.subject),
             subject_alternative_names=tuple(read_general_name(name) for value in names for name in value),
-            is_signature_valid=_is_signature_valid(parsed),
+            is_signature_valid=parsed.is_signature_valid,
         )
-
-
-def _is_signature_valid(parsed: x509.CertificateSigningRequest) -> bool:
-    try:
-        return parsed.is_signature_valid
-    except UnsupportedAlgorithm:
-        return False

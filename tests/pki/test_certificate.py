@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import threading
 import warnings
 from pathlib import Path
@@ -122,6 +123,11 @@ def test_a_dns_name_that_is_none_keeps_its_spelling() -> None:
     for odd in ("access.example.com.", "f*.example.com"):
         assert read_general_name(x509.DNSName(odd)) == SubjectAlternativeName(NameType.DNS, odd)
     assert read_general_name(x509.DNSName("not a host!")) == SubjectAlternativeName(NameType.DNS, "not a host!")
+
+
+def test_an_address_range_is_no_address() -> None:
+    found = read_general_name(x509.IPAddress(ipaddress.ip_network("192.0.2.0/24")))
+    assert found == SubjectAlternativeName(NameType.OTHER, "192.0.2.0/24")
 
 
 def test_a_serial_number_that_should_not_be_is_no_warning() -> None:

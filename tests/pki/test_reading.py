@@ -255,6 +255,24 @@ def test_request_whose_signature_does_not_verify() -> None:
     assert read(content).notes == ("the signature of the certificate request does not verify; a CA will refuse it",)
 
 
+def test_request_whose_signature_is_of_an_unknown_kind() -> None:
+    (good,) = read(request()).requests
+    ecdsa_with_sha256 = bytes.fromhex("06082a8648ce3d040302")
+    content = good.der.replace(ecdsa_with_sha256, bytes.fromhex("06082a8648ce3d04037f"))
+    assert content != good.der
+    assert not read(content).requests[0].is_signature_valid
+
+
+def test_encrypted_key_of_a_kind_that_is_not_known(tmp_path: Path) -> None:
+    """The passphrase fits, and what it opens is a curve that nobody serves."""
+    (tmp_path / "secret").write_bytes(PASSPHRASE)
+    curve = ("-pkeyopt", "ec_paramgen_curve:secp256k1", "-pkeyopt", "ec_param_enc:explicit")
+    content = openssl("genpkey", "-algorithm", "EC", *curve, "-aes256", "-pass", f"file:{tmp_path / 'secret'}")
+    with pytest.raises(FormatError, match="not an encrypted private key that can be read: ") as refused:
+        read(content, PASSPHRASE)
+    assert not isinstance(refused.value, WrongPassphrase)
+
+
 def test_what_else_stands_in_the_file_is_mentioned() -> None:
     public = LEAF.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     contents = read(LEAF.pem() + public)
@@ -304,6 +322,7 @@ OPENPGP = b"-----BEGIN PGP MESSAGE-----\nVersion: 1\n\nAAAA\n=AAAA\n-----END PGP
         (b"\x30\x80" * 100, "the file is bytes in which there is no certificate"),
         (b"\x30\x03\x1f\x01\x01", "the file is bytes in which there is no certificate"),
         (b"\x30\x80" + b"\x05\x00" * 200_000 + b"\0\0", "the file is bytes in which there is no certificate"),
+        (bytes.fromhex("300f06092a864886f70d010702a0020500"), "not a PKCS#7 file that can be understood: "),
         (b"{}", "the file is JSON"),
         (b"<!doctype html>", "the file is XML or HTML"),
         (b"ssh-ed25519 AAAA", "the file is an SSH public key"),
