@@ -123,7 +123,9 @@ class Driver(Protocol):
     """One appliance's store. Every method raises `StoreError` and nothing else.
 
     Methods that change something raise `ActionRefused` where nothing happened and `EffectUnknown` where that is not
-    known. A method that returns has had its effect.
+    known. A method that returns has had its effect, on the store and on what is served. So where the store has changed
+    but its front end could not be made to serve it, `EffectUnknown` is raised, and until a `recover` or a later change
+    succeeds `LiveStore.unfinished` says so: such an action has failed, even though the store shows its effect.
     """
 
     async def observe(self) -> LiveStore:

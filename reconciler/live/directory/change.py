@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from reconciler.pki.chain import Chain
 
 
+_LONGEST_FRIENDLY_NAME = 256
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """Write a file, over whatever has its name.
@@ -120,6 +123,15 @@ class Target:
         """Every certificate."""
         yield from (each.leaf for each in self.keyed.values())
         yield from self.keyless.values()
+
+    def call(self, fingerprint: str, friendly_name: str) -> None:
+        """Note a friendly name, if there is one: any text that can be encoded, cut where it is excessive.
+
+        Whoever shows it has to escape it.
+        """
+        name = friendly_name.encode("utf-8", "replace").decode()[:_LONGEST_FRIENDLY_NAME]
+        if name:
+            self.friendly_names[fingerprint] = name
 
     def metadata(self, snapshot: Snapshot) -> Metadata:
         """What is kept beside the certificates, without what concerns nothing that is still there."""

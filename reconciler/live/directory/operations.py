@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 from contextlib import ExitStack
-from itertools import chain
 from typing import TYPE_CHECKING, get_args
 
 from reconciler.base.errors import ActionRefused, FormatError, StoreError, StoreUnreachable
@@ -17,6 +16,7 @@ from reconciler.live.directory.change import Target, steps_between
 from reconciler.live.directory.commit import commit, prepare
 from reconciler.live.directory.export import export
 from reconciler.live.directory.files import locked, make_folder, reason
+from reconciler.live.directory.importing import take
 from reconciler.live.directory.reload import run_reload
 from reconciler.live.directory.servable import ServableFile, load_key
 from reconciler.live.directory.snapshot import LOCK, STORE, StoredRequest, holds_files, read_directory
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     from reconciler.base.clock import Clock
     from reconciler.live.directory.snapshot import Snapshot
     from reconciler.live.driver import CertificateForm, ExportedFile, ExportOptions, Upload
-    from reconciler.pki.certificate import Certificate
     from reconciler.pki.keys import PrivateKey
-    from reconciler.pki.reading import Contents
 
 HAPROXY = CandidateRule(common_name=True, deep_wildcards=False, certain=True)
 """HAProxy selects by common name as well as by SAN; a wildcard stands for one label."""
@@ -47,7 +45,6 @@ LOCK_PATIENCE = 30.0
 """How long an operation waits for another process that holds the store, in seconds."""
 
 _FACTORY_LIFETIME = dt.timedelta(days=3650)
-_LONGEST_FRIENDLY_NAME = 256
 _CREATE = "make the store with `reconciler apply --create-stores`"
 
 
@@ -70,7 +67,7 @@ class DirectoryStore:
             key = _key_for(form, snapshot)
             certificate = self_signed(key, form.subject, form.subject_alternative_names, self._clock(), valid_for)
             target.keyed[certificate.fingerprint] = ServableFile(certificate, (), _clear(key))
-            _call(target, certificate.fingerprint, form.friendly_name)
+            target.call(certificate.fingerprint, form.friendly_name)
 
         self._change(edit)
 
@@ -81,7 +78,7 @@ class DirectoryStore:
             key = _key_for(form, snapshot)
             request = certificate_request(key, form.subject, form.subject_alternative_names)
             target.requests[request.fingerprint] = StoredRequest(request, _clear(key))
-            _call(target, request.fingerprint, form.friendly_name)
+            target.call(request.fingerprint, form.friendly_name)
 
         self._change(edit)
 
@@ -91,7 +88,7 @@ class DirectoryStore:
             contents = read(upload.content, upload.passphrase)
         except FormatError as error:
             raise ActionRefused(f"the file is not imported: {error.message}", error.remedy) from error
-        self._change(lambda snapshot, target: _import(contents, upload.friendly_name, snapshot, target))
+        self._change(lambda snapshot, target: take(contents, upload.friendly_name, snapshot, target))
 
     def set_default(self, fingerprint: str) -> None:
         """Make a certificate the one that is served where no name matches."""
@@ -256,55 +253,6 @@ def _live_store(snapshot: Snapshot) -> LiveStore:
     )
 
 
-def _import(contents: Contents, friendly_name: str, snapshot: Snapshot, target: Target) -> None:
-    if not contents.certificates and not contents.keys:
-        raise ActionRefused(
-            "the file holds a certificate request, which is not imported",
-            "import the certificate that the CA made of it",
-        )
-    keys = {each.public_key: _clear(each) for each in contents.keys}
-    present = {each.public_key for each in (*contents.certificates, *target.certificates())}
-    if not present.issuperset(keys):
-        raise ActionRefused(
-            "the file holds a private key that fits no certificate in it or in the store",
-            "import it together with its certificate",
-        )
-    # A key that comes alone belongs to what the store has been keeping without it.
-    added = contents.certificates or tuple(each for each in target.keyless.values() if each.public_key in keys)
-    new = [each for each in added if each.fingerprint not in snapshot.keyed]
-    served = [each for each in new if _serve(each, keys, snapshot, target)]
-    for each in new:
-        if each not in served:
-            target.keyless[each.fingerprint] = each
-    named = served or [each for each in new[:1] if len(new) == 1 and each.fingerprint not in snapshot.keyless]
-    for each in named:
-        chosen = friendly_name or contents.friendly_name or ""
-        if chosen:
-            _call(target, each.fingerprint, chosen)
-
-
-def _serve(certificate: Certificate, keys: dict[str, bytes], snapshot: Snapshot, target: Target) -> bool:
-    """Serve a certificate if its key is at hand; the requests that it answers are pending no longer."""
-    key = keys.get(certificate.public_key) or _stored_key(snapshot, certificate.public_key)
-    if key is None:
-        return False
-    target.keyed[certificate.fingerprint] = ServableFile(certificate, (), key)
-    target.keyless.pop(certificate.fingerprint, None)
-    for fingerprint, stored in list(target.requests.items()):
-        if stored.request.public_key == certificate.public_key:
-            del target.requests[fingerprint]
-            target.fulfilled[fingerprint] = certificate.fingerprint
-            _call(target, certificate.fingerprint, target.friendly_names.get(fingerprint, ""))
-    return True
-
-
-def _stored_key(snapshot: Snapshot, public_key: str) -> bytes | None:
-    """A key that the store holds with a certificate or a request, PEM."""
-    served = (each.key for each in snapshot.keyed.values() if each.leaf.public_key == public_key)
-    pending = (each.key for each in snapshot.requests.values() if each.request.public_key == public_key)
-    return next(chain(served, pending), None)
-
-
 def _key_for(form: CertificateForm, snapshot: Snapshot) -> PrivateKey:
     match form.key:
         case NewKey(kind):
@@ -316,7 +264,7 @@ def _key_for(form: CertificateForm, snapshot: Snapshot) -> PrivateKey:
                 f"{printable(kind)!r} is no kind of key that can be made", f"choose one of {', '.join(known)}"
             )
         case ExistingKey(public_key):
-            stored = _stored_key(snapshot, public_key)
+            stored = snapshot.key(public_key)
             if stored is None:
                 raise ActionRefused(f"the store holds no key {public_key}", "choose a new key, or a key that it holds")
             return private_key(load_key(stored))
@@ -325,13 +273,6 @@ def _key_for(form: CertificateForm, snapshot: Snapshot) -> PrivateKey:
 def _clear(key: PrivateKey) -> bytes:
     """A key as front ends want it: PEM, not encrypted."""
     return write_key_pem(key, None)
-
-
-def _call(target: Target, fingerprint: str, friendly_name: str) -> None:
-    """Note a friendly name: any text that can be encoded, not endlessly long. Whoever shows it has to escape it."""
-    name = friendly_name.encode("utf-8", "replace").decode()[:_LONGEST_FRIENDLY_NAME]
-    if name:
-        target.friendly_names[fingerprint] = name
 
 
 def _absent(fingerprint: str) -> ActionRefused:

@@ -19,6 +19,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 from pydantic import Field, ValidationError
@@ -143,6 +144,12 @@ class Snapshot:
         """Requests that still wait for an answer."""
         done = {request for request, answer in self.metadata.fulfilled.items() if answer in self.keyed}
         return {key: value for key, value in self.stored_requests.items() if key not in done}
+
+    def key(self, public_key: str) -> bytes | None:
+        """A key that is held with a certificate or a pending request, PEM."""
+        served = (each.key for each in self.keyed.values() if each.leaf.public_key == public_key)
+        pending = (each.key for each in self.requests.values() if each.request.public_key == public_key)
+        return next(chain(served, pending), None)
 
     @property
     def default(self) -> str | None:
