@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,12 +65,9 @@ def _verify(child: x509.Certificate, issuer: x509.Certificate) -> None:
         child.verify_directly_issued_by(issuer)
         return
     key = issuer.public_key()
-    if isinstance(key, rsa.RSAPublicKey):
-        key.verify(child.signature, child.tbs_certificate_bytes, padding.PKCS1v15(), outdated)
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        key.verify(child.signature, child.tbs_certificate_bytes, ec.ECDSA(outdated))
-    else:
+    if not isinstance(key, rsa.RSAPublicKey):
         raise InvalidSignature
+    key.verify(child.signature, child.tbs_certificate_bytes, padding.PKCS1v15(), outdated)
 
 
 @dataclass(frozen=True, slots=True)

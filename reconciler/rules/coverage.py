@@ -13,7 +13,7 @@ from reconciler.rules.facts import Place, listed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.base.position import Position
+    from reconciler.base.findings import ObjectName
     from reconciler.desired.models import Appliance, Site
     from reconciler.desired.state import Declared
     from reconciler.rules.facts import Facts
@@ -181,67 +181,55 @@ def _serves_atlas(facts: Facts, certificate: str, site: Declared[Site], nodes: t
 
 
 def default_declared(facts: Facts) -> Iterator[Finding]:
-    """Every appliance with certificates has a default among them. Each place is named once."""
-    lacking: dict[Position, Finding] = {}
-    for appliance in facts.state.appliances.values():
-        site = facts.state.site_of(appliance.name)
-        if not site and not facts.stands_alone(appliance):
-            continue
-        certificates = facts.state.certificates_of(appliance.name)
-        default = facts.state.default_of(appliance.name)
-        if default is None and certificates:
-            finding = _no_default(site if site and site.model.certificates else appliance)
-        elif default and default not in certificates:
-            place = appliance if appliance.model.default or not site else site
-            near = nearest(default, certificates)
-            finding = found(
+    """Every appliance with certificates has a default, which is one of them."""
+    for place, appliances in _by_default(facts):
+        default = place.model.default
+        lacking = tuple(each for each in appliances if default not in facts.state.certificates_of(each))
+        if default is None and any(facts.state.certificates_of(each) for each in appliances):
+            yield found(
                 DEFAULT_DECLARED,
-                f"the default {default} is not among the certificates declared for {appliance.name}",
+                f"{place.about} names no default, so nobody decides what clients without server name indication get",
+                "add `default:` with one of its certificates",
+                position=place.position("certificates"),
+                about=place.about,
+            )
+        elif default is not None and lacking:
+            near = nearest(default, place.model.certificates)
+            yield found(
+                DEFAULT_DECLARED,
+                f"the default {default} is not among the certificates declared for {listed(lacking)}",
                 f"did you mean `{near}`?" if near else f"list it in the file of {place.about}, or choose a listed one",
                 position=place.position("default"),
                 about=place.about,
             )
-        else:
-            continue
-        if finding.position:
-            lacking.setdefault(finding.position, finding)
-    yield from lacking.values()
-
-
-def _no_default(place: Place) -> Finding:
-    return found(
-        DEFAULT_DECLARED,
-        f"{place.about} names no default, so nobody decides what clients without server name indication get",
-        "add `default:` with one of its certificates",
-        position=place.position("certificates"),
-        about=place.about,
-    )
 
 
 def default_covers_site(facts: Facts) -> Iterator[Finding]:
     """The default covers the host name that clients without server name indication have in mind."""
-    reported: set[Position] = set()
-    for appliance in facts.state.appliances.values():
-        site = facts.state.site_of(appliance.name)
-        default = facts.state.default_of(appliance.name)
-        if (
-            default is None
-            or default not in facts.state.certificates
-            or (not site and not facts.stands_alone(appliance))
-        ):
-            continue
-        name = facts.state.hostname_without_sni(appliance.name)
-        place: Place = appliance if appliance.model.default or not site else site
-        position = place.position("default")
-        if position not in reported and not facts.covers(default, name):
-            reported.add(position)
+    for place, appliances in _by_default(facts):
+        default, name = place.model.default, facts.state.hostname_without_sni(appliances[0])
+        if default and default in facts.state.certificates and not facts.covers(default, name):
             yield found(
                 DEFAULT_COVERS_SITE,
                 f"the default {default} does not cover {name}, so clients without server name indication refuse it",
                 f"choose a certificate that covers {name} as default",
-                position=position,
+                position=place.position("default"),
                 about=place.about,
             )
+
+
+def _by_default(facts: Facts) -> Iterator[tuple[Place, tuple[str, ...]]]:
+    """Each place that says, or ought to say, which certificate is the default, with the appliances it says so for."""
+    groups: dict[ObjectName, tuple[Place, list[str]]] = {}
+    for appliance in facts.state.appliances.values():
+        site = facts.state.site_of(appliance.name)
+        if not site and not facts.stands_alone(appliance):
+            continue
+        by_site = site and not appliance.model.default and (site.model.default or site.model.certificates)
+        place: Place = site if site and by_site else appliance
+        groups.setdefault(place.about, (place, []))[1].append(appliance.name)
+    for place, names in groups.values():
+        yield place, tuple(sorted(names))
 
 
 def conflicting_default(facts: Facts) -> Iterator[Finding]:
