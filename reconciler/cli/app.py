@@ -19,8 +19,10 @@ from reconciler.cli.exits import Exit
 from reconciler.cli.help import epilog
 from reconciler.cli.inspect import inspect
 from reconciler.cli.plan import plan
+from reconciler.cli.schema import schema
 from reconciler.cli.session import Session, session_of
 from reconciler.cli.status import status
+from reconciler.cli.validate import validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +33,7 @@ app = typer.Typer(
     help="Bring the SSL certificates of BeyondTrust Privileged Remote Access appliances to what committed YAML says.",
     epilog=epilog(
         {
+            "validate": "check desired-state/, offline",
             "plan": "what would be done, and why; changes nothing",
             "apply": "show the plan, ask, carry it out",
             "status --appliance east-1": "what its store holds now",
@@ -61,6 +64,19 @@ def _add(name: str, command: Callable[..., Exit], summary: str, beneath: str) ->
     app.command(name, short_help=summary, epilog=beneath)(command)
 
 
+_add(
+    "validate",
+    validate,
+    "Check the desired state, offline.",
+    epilog(
+        {
+            "validate": "every problem of every file",
+            "validate --format github": "annotations for a workflow",
+            "validate --list-rules": "all rules, with the guide's sections",
+        },
+        Exit.FINDINGS,
+    ),
+)
 _add("plan", plan, "Show what would be done, and why.", _PLAN_HELP)
 _add("diff", plan, "The same as plan.", _PLAN_HELP)
 _add(
@@ -101,6 +117,12 @@ _add(
             "inspect leaf.pem --name access.example.com": "whether it covers a name",
         }
     ),
+)
+_add(
+    "schema",
+    schema,
+    "Show the JSON Schemas.",
+    epilog({"schema certificate": "one of them", "schema --write schemas": "all of them, into a folder"}),
 )
 
 

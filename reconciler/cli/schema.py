@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 def schema(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="fleet, site, appliance, certificate or plan.", show_default=False),
+        typer.Argument(
+            metavar="[NAME]",
+            help="fleet, site, appliance, certificate, operator, plan, applied or status.",
+            show_default=False,
+        ),
     ] = None,
     *,
     write: Annotated[Path | None, typer.Option(metavar="DIR", help="Write all of them into a folder.")] = None,
@@ -46,8 +50,11 @@ def schema(
 def schema_models() -> tuple[tuple[str, type[BaseModel]], ...]:
     """Every schema that is published: its name, and the model that it is generated from."""
     from reconciler.desired.schema import declared_models  # noqa: PLC0415 - heavy
+    from reconciler.engine.operator import OperatorSettings  # noqa: PLC0415 - heavy
     from reconciler.live.driver import driver_types  # noqa: PLC0415 - heavy
     from reconciler.plan.model import Plan  # noqa: PLC0415 - heavy
+    from reconciler.report.results import Applied  # noqa: PLC0415 - heavy
+    from reconciler.report.status import Status  # noqa: PLC0415 - heavy
 
     declared = declared_models({driver: each.configuration for driver, each in driver_types().items()})
-    return (*declared, ("plan", Plan))
+    return (*declared, ("operator", OperatorSettings), ("plan", Plan), ("applied", Applied), ("status", Status))

@@ -31,8 +31,7 @@ class OperatorSettings(Model):
     hosts: tuple[Hostname, ...] = ()
     """Hosts that may be contacted. A store at any other host is left alone."""
     reload: Mapping[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
-    """Command that makes a directory store's TLS front end read its certificates again, by appliance: a list of words,
-    run without a shell."""
+    """Command that reloads the TLS front end of a directory store, by appliance: a list of words, run without a shell."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 16
     """Appliances that are worked on at once."""
 

@@ -183,7 +183,7 @@ def _further(appliance: str) -> tuple[Action, ...]:
 _OLD = Candidate(certificate=OLD.fingerprint, label="access.example.com", good=True)
 _NEW = Candidate(certificate=LEAF.fingerprint, label="access.example.com", good=True)
 _EVIL = Candidate(certificate=EVIL.fingerprint, label=HOSTILE, good=False, why_not="expired on 2026-11-22")
-_FACTORY = Candidate(certificate=FACTORY.fingerprint, label="BeyondTrust Appliance", good=False)
+_FACTORY = Candidate(certificate=FACTORY.fingerprint, label="BeyondTrust Appliance", good=False, why_not="does not cover it")
 
 
 def _serving(appliance: str) -> tuple[ServedName, ...]:
