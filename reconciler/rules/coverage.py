@@ -222,9 +222,9 @@ def _by_default(facts: Facts) -> Iterator[tuple[Place, tuple[str, ...]]]:
     """Each place that says, or ought to say, which certificate is the default, with the appliances it says so for."""
     groups: dict[ObjectName, tuple[Place, list[str]]] = {}
     for appliance in facts.state.appliances.values():
-        site = facts.state.site_of(appliance.name)
-        if not site and not facts.stands_alone(appliance):
+        if not facts.is_placed(appliance):
             continue
+        site = facts.state.site_of(appliance.name)
         by_site = site and not appliance.model.default and (site.model.default or site.model.certificates)
         place: Place = site if site and by_site else appliance
         groups.setdefault(place.about, (place, []))[1].append(appliance.name)

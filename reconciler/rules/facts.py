@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.base.findings import Finding, Kind, Severity
+from reconciler.base.text import printable
 from reconciler.desired.models import Appliance, Certificate, Provided, Requested, Site
 from reconciler.desired.state import Declared, DesiredState, members
 from reconciler.pki.chain import ChainBuilder
@@ -96,16 +97,14 @@ class Facts:
             for each in self.state.findings
         )
 
-    def stands_alone(self, appliance: Declared[Appliance]) -> bool:
-        """Whether an appliance certainly belongs to no site."""
-        if self.state.site_of(appliance.name):
-            return False
-        return appliance.model.client_software is not None or not self.site_is_broken
+    def is_placed(self, appliance: Declared[Appliance]) -> bool:
+        """Whether it is known which site an appliance belongs to, or that it belongs to none."""
+        in_site = self.state.site_of(appliance.name) is not None
+        return in_site or appliance.model.client_software is not None or not self.site_is_broken
 
     def is_settled(self, appliance: Declared[Appliance]) -> bool:
         """Whether it is known which certificates an appliance should hold, and all of them could be read."""
-        known = self.state.site_of(appliance.name) is not None or self.stands_alone(appliance)
-        return known and self.all_declared(self.state.certificates_of(appliance.name))
+        return self.is_placed(appliance) and self.all_declared(self.state.certificates_of(appliance.name))
 
     def all_declared(self, certificates: tuple[str, ...]) -> bool:
         """Whether none of these certificates is missing or broken."""
@@ -173,9 +172,9 @@ def chain_position(certificate: Declared[Certificate]) -> Position:
 
 
 def quote(text: str) -> str:
-    """Text that somebody else wrote, short enough for a sentence."""
+    """Text that somebody else wrote, short enough for a sentence and without anything that is not plainly visible."""
     short = text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 1] + "…"
-    return f"'{short}'"
+    return f"'{printable(short)}'"
 
 
 def instant(value: dt.datetime) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from reconciler.base.findings import Finding, Kind, Severity, Stops
 from reconciler.desired.state import members
@@ -102,3 +102,5 @@ class _Fleet:
                 return self._site(about.name)
             case Kind.CERTIFICATE:
                 return self._holders.get(about.name, ())
+            case _:
+                assert_never(about.kind)

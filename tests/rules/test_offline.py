@@ -41,7 +41,6 @@ EDITS: list[tuple[str, tuple[str, str]]] = [
     (PAIR, ("topology: failover", "topology: atlas")),
     (PAIR, ("[pair]", "[lone, missing]")),
     (PAIR, ("default: pair", "default: missing")),
-    (PAIR, ("backup: west", "backup: solo")),
     (LONE, ("[lone]", "[]")),
     (LONE, ("default: lone\n", "default: atlas\n")),
     (SOLO, ("", "certificates: [lone]\ndefault: lone\n")),
@@ -56,8 +55,21 @@ EDITS: list[tuple[str, tuple[str, str]]] = [
     (C_SINGLE, ("  signed: single/signed.p7b\n", "")),
     ("fleet.yaml", ("  renew_before: 30d", "  keys: [rsa-4096]")),
 ]
-broken_fleets = st.builds(
-    lambda edits, without, lost: Broken(
+SHARED = (PAIR, ("backup: west", "backup: solo"))
+
+
+def fleets(edits: list[tuple[str, tuple[str, str]]]) -> st.SearchStrategy[Broken]:
+    """The fleet with some of these edits, and without some of its files."""
+    return st.builds(
+        _broken,
+        st.lists(st.sampled_from(edits), max_size=6, unique_by=lambda each: (each[0], each[1][0])),
+        st.sets(st.sampled_from(sorted(FILES)), max_size=3),
+        st.sets(st.sampled_from(sorted(committed())), max_size=2),
+    )
+
+
+def _broken(edits: list[tuple[str, tuple[str, str]]], without: set[str], lost: set[str]) -> Broken:
+    return Broken(
         {path: [change for where, change in edits if where == path] for path, _ in edits if path not in without},
         dict.fromkeys(lost, ()),
         frozenset(without),
@@ -66,15 +78,11 @@ broken_fleets = st.builds(
             for path in without
             if path.startswith("sites/")
         ),
-    ),
-    st.lists(st.sampled_from(EDITS), max_size=6, unique_by=lambda each: (each[0], each[1][0])),
-    st.sets(st.sampled_from(sorted(FILES)), max_size=3),
-    st.sets(st.sampled_from(sorted(committed())), max_size=2),
-)
+    )
 
 
 @settings(deadline=None, max_examples=80)
-@given(broken_fleets, st.integers(-4000, 9000))
+@given(fleets([*EDITS, SHARED]), st.integers(-4000, 9000))
 def test_whatever_is_loaded_can_be_checked(fleet: Broken, days: int) -> None:
     findings = fleet.check(NOW + days * DAY)
     assert list(findings) == sorted(findings, key=sort_key)
@@ -89,7 +97,7 @@ def test_whatever_is_loaded_can_be_checked(fleet: Broken, days: int) -> None:
 
 
 @settings(deadline=None, max_examples=30)
-@given(broken_fleets, st.randoms(use_true_random=False))
+@given(fleets(EDITS), st.randoms(use_true_random=False))
 def test_the_order_of_files_is_irrelevant(fleet: Broken, chance: random.Random) -> None:
     state = fleet.state()
 
@@ -128,6 +136,7 @@ def test_names_are_listed_as_in_a_sentence(names: tuple[str, ...], sentence: str
     assert listed(names) == sentence
 
 
-def test_quotes_are_short() -> None:
+def test_quotes_are_short_and_plain() -> None:
     assert quote("x" * 60) == f"'{'x' * 60}'"
+    assert quote("a\x1b[2J\n\u202eb") == r"'a\x1b[2J\n\u202eb'"
     assert quote("x" * 61) == f"'{'x' * 59}\u2026'"
