@@ -165,6 +165,8 @@ def _parse(text: str, mask: str = "") -> Composed:
         return Composed(None, (*composer.flaws, _syntax(error, text)))
     finally:
         parser.dispose()
+    if any(flaw.rule is rules.YAML_ANCHOR for flaw in composer.flaws):
+        return Composed(None, tuple(composer.flaws))  # What such an alias stands for is unknown.
     root = composer.root
     if root is None or (isinstance(root, Scalar) and root.value is None):
         root = Mapping((), 1, 1)

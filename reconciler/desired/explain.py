@@ -64,7 +64,7 @@ def _tell(detail: ErrorDetails, model: type[BaseModel], document: Document, hint
     path, node = _locate(detail["loc"], document.root)
     context: dict[str, Any] = detail.get("ctx", {})
     kind, last = detail["type"], path[-1] if path else ""
-    name = next((f"`{shown(step)}`" for step in reversed(path) if isinstance(step, str)), "the file")
+    name = _name(path)
     place = document.position(*path)
     told: Told | None
     match kind:
@@ -91,6 +91,12 @@ def _tell(detail: ErrorDetails, model: type[BaseModel], document: Document, hint
         case _:
             told = Told(rules.INVALID_VALUE, *_sentence(kind, name, node, detail, context), place)
     return told
+
+
+def _name(path: Path) -> str:
+    """What people call the value at a path."""
+    key = next((f"`{shown(step)}`" for step in reversed(path) if isinstance(step, str)), "the file")
+    return f"entry {path[-1] + 1} of {key}" if path and isinstance(path[-1], int) else key
 
 
 def _sentence(kind: str, name: str, node: Node, detail: ErrorDetails, context: dict[str, Any]) -> tuple[str, str]:

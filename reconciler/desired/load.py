@@ -96,7 +96,7 @@ class _Loader:
         self._documents: dict[ObjectName, Document] = {}
         self._broken: list[Document] = []
         self._illegible = False
-        self._reader = MaterialReader(tree)
+        self._reader = MaterialReader(tree, self._hints)
 
     def load(self) -> DesiredState:
         """Everything, in the order in which it depends on each other."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+from collections import defaultdict
 from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import BaseModel
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from reconciler.base.findings import ObjectName
     from reconciler.base.position import Position
+    from reconciler.desired.hints import Hints
     from reconciler.desired.nodes import Document
     from reconciler.pki import certificate as pki
 
@@ -54,11 +57,13 @@ class MaterialReader:
         used: Every path that something refers to, links on the way included.
     """
 
-    def __init__(self, tree: Snapshot) -> None:
+    def __init__(self, tree: Snapshot, hints: Hints) -> None:
         self.findings: list[Finding] = []
         self.used: set[str] = set()
         self._tree = tree
+        self._hints = hints
         self._clear: dict[str, bool] = {}
+        self._by_part: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._read: dict[str, Contents | FormatError] = {}
 
     def is_clear_key(self, path: str) -> bool:
@@ -75,10 +80,26 @@ class MaterialReader:
             content = self._tree.look_up(name)
             position = document.position(*path)
             if isinstance(content, Obstacle):
-                rule = RULES[content.hindrance]
-                self._report(found(rule, content.message, content.remedy, position=position, about=about))
+                remedy = content.remedy
+                if content.hindrance is Hindrance.MISSING:
+                    remedy = self._near_miss(name, posixpath.dirname(document.path), remedy)
+                self._report(found(RULES[content.hindrance], content.message, remedy, position=position, about=about))
             elif self.is_clear_key(trace[-1]):
                 self._report(clear_key(f"{name} holds", position, about))
+
+    def _near_miss(self, name: str, beside: str, otherwise: str) -> str:
+        """Ask for a file of a similar name in the same folder, or of the same name in another."""
+        folder, _, last = name.rpartition("/")
+        known = {posixpath.relpath(each, beside or "."): None for each in self._files_like(folder, last)}
+        return self._hints.did_you_mean(posixpath.relpath(name, beside or "."), known, otherwise)
+
+    def _files_like(self, folder: str, last: str) -> list[str]:
+        if not self._by_part:
+            for path in (*self._tree.files, *self._tree.links):
+                parent, _, own = path.rpartition("/")
+                self._by_part[parent, ""].append(path)
+                self._by_part["", own].append(path)
+        return self._by_part.get((folder, ""), []) + self._by_part.get(("", last), [])
 
     def material(self, declared: Declared[Certificate]) -> Material:
         """What is committed for a certificate; nothing where it is made on the appliance."""

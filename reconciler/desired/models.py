@@ -166,10 +166,10 @@ class ClientSoftwareBuild(Model):
 
 
 def _client_software(value: object) -> object:
-    if isinstance(value, str | tuple | list) and value != ():
+    if value == "none" or (isinstance(value, tuple) and value):
         return value
     raise refused(
-        "the client software is not said",
+        "this is neither `none` nor a list of software builds",
         "write `none` where no clients exist yet, or list the software builds, oldest first",
     )
 
