@@ -102,7 +102,7 @@ def key_policy(facts: Facts) -> Iterator[Finding]:
             yield found(
                 KEY_POLICY,
                 f"the policy of this fleet does not allow the key {kind}",
-                f"choose one of {listed(allowed)}",
+                f"the policy allows {listed(allowed)}",
                 position=leaf_position(certificate) if leaf else certificate.position("key"),
                 about=certificate.about,
             )
