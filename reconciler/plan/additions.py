@@ -56,7 +56,7 @@ def _add_target(scene: Scene, target: Target, result: Additions) -> None:
     match target.model.source:
         case Provided():
             _add_provided(scene, target, chain, result)
-        case SelfSigned() if scene.state.primary_of(scene.name) == scene.name:
+        case SelfSigned() if scene.state.primary_of(scene.name) == scene.name and (target.due or not target.instance):
             _add_self_signed(scene, target, result)
         case _:
             result.findings.append(_unsupported(scene, target))
@@ -221,7 +221,7 @@ def _add_default(scene: Scene, result: Additions) -> None:
 
 def _unsupported(scene: Scene, target: Target) -> Finding:
     requested = not isinstance(target.model.source, SelfSigned)
-    what = "is requested from a CA and not in the store" if requested else "must be copied from the primary"
+    what = "is requested from a CA and not in the store" if requested else "must be copied from another member"
     where = scene.where_listed(target.name)
     return found(
         UNSUPPORTED_SOURCE,

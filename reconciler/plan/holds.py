@@ -75,7 +75,7 @@ def _hold_one(scene: Scene, blocked: Blocked, world: World, arrivals: Mapping[st
         return _removal(scene, action, blocked.harms)
     harm = blocked.harms[0]
     until = safe_from(scene.judge, world, lambda before: change(before, action, arrivals), scene.protected)
-    outlived = _outlives(scene, action, harm, until)
+    outlived = _outlives(scene, action, blocked.harms, until)
     name = _clients_of(harm)
     if until:
         sentence = f"{name} would get a certificate that {_why(harm)}; held until {instant(until)}"
@@ -113,9 +113,10 @@ def _removal(scene: Scene, action: Remove, harmed: tuple[Harm, ...]) -> _Outcome
     return _because("served-name-lost", sentence), _find(scene, SERVED_NAME_LOST, action, sentence, remedy), None
 
 
-def _outlives(scene: Scene, action: Action, harm: Harm, until: dt.datetime | None) -> Finding | None:
+def _outlives(scene: Scene, action: Action, harmed: tuple[Harm, ...], until: dt.datetime | None) -> Finding | None:
     """A hold without an end that anyone declared counts as ending `settle` from now."""
     ends = until or scene.judge.now + scene.judge.clients.settle
+    harm = min(harmed, key=lambda each: each.served_until)
     if ends < harm.served_until:
         return None
     sentence = (

@@ -120,12 +120,13 @@ def _why_blocked(
     missing = tuple(each for each in action.depends_on if each not in done)
     if missing:
         return Blocked(action, waits_for=missing)
-    if _OPERATIONS[action.kind] not in offers:
-        return Blocked(action.model_copy(update={"state": State.BY_HAND}))
     if isinstance(action, Remove) and action.fingerprint == world.default:
         return Blocked(action)
     harm = harms(judge, world, change(world, action, arrivals), protected)
-    return Blocked(action, harms=harm) if harm else None
+    if harm:
+        return Blocked(action, harms=harm)
+    # Only what is safe is left to a person: done by hand, a harmful step would harm all the same.
+    return None if _OPERATIONS[action.kind] in offers else Blocked(action.model_copy(update={"state": State.BY_HAND}))
 
 
 def _expecting(action: Action, world: World) -> Action:
