@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
@@ -37,7 +37,7 @@ class TestDirectoryContract(DriverContract):
 def test_every_installed_driver_is_typed_by_its_entry_point() -> None:
     assert driver_types()["directory"] is DRIVER
     for name, each in driver_types().items():
-        assert each.configuration.model_fields["driver"].annotation.__args__ == (name,)
+        assert get_args(each.configuration.model_fields["driver"].annotation) == (name,)
 
 
 def test_methods_match_the_protocol() -> None:
@@ -46,7 +46,7 @@ def test_methods_match_the_protocol() -> None:
 
 def test_a_method_that_differs_is_noticed() -> None:
     class Other(DirectoryDriver):
-        async def remove(self, name: str) -> None:  # type: ignore[override]
+        async def remove(self, name: str) -> None:
             """Its parameter is called otherwise."""
 
         export = None  # type: ignore[assignment]
