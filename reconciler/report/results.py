@@ -114,7 +114,9 @@ def _write_result(page: Page, result: Result) -> None:
     ink = _INKS.get(result.outcome, Ink.BAD)
     done = sum(step.outcome is Outcome.APPLIED for step in result.steps)
     total = len(result.steps)
-    said = f", {done} of {words.counted(total, 'action')}" if result.outcome is Outcome.APPLIED and total else ""
+    said = ""
+    if result.outcome is Outcome.APPLIED:
+        said = f", {done} of {words.counted(total, 'action')}" if total else ": an interrupted change was finished"
     number = result.failed_step
     if number is not None:
         step = result.steps[number - 1]

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from git import Actor, Repo
+
+from reconciler.plan.model import Plan
+from tests.cli.fleet import Fleet, issue, run
+from tests.support.authority import Authority
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_plan_says_what_would_be_done_and_changes_nothing(fleet: Fleet) -> None:
+    before = sorted(path for path in fleet.root.rglob("*"))
+    ran = fleet.run("plan")
+    assert ran.code == 0
+    assert ran.out.endswith("\nPlan: 6 to import, 1 to create, 3 defaults to set.\n")
+    assert "    + import   access.example.com [" in ran.out
+    assert not ran.err
+    assert sorted(path for path in fleet.root.rglob("*")) == before
+
+
+def test_diff_is_the_same(fleet: Fleet) -> None:
+    plan, diff = fleet.run("plan"), fleet.run("diff")
+    assert plan.out.splitlines()[1:] == diff.out.splitlines()[1:]
+
+
+def test_json_is_the_plan_itself(fleet: Fleet) -> None:
+    ran = fleet.run("plan", "--format", "json")
+    plan = Plan.model_validate_json(ran.out)
+    assert plan.summary.ready == 10
+    assert json.loads(ran.out)["summary"]["import"] == 6
+    assert ran.out.isascii()
+
+
+def test_the_detailed_exit_code_tells_changes_holds_and_peace_apart(fleet: Fleet) -> None:
+    assert fleet.run("plan", "--detailed-exitcode").code == 2
+    assert fleet.run("apply", "--yes").code == 0
+    assert fleet.run("plan", "--detailed-exitcode").code == 0
+
+
+def test_an_appliance_that_cannot_be_observed_hides_no_other(fleet: Fleet) -> None:
+    (fleet.store("east-1") / "half.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\n")
+    ran = fleet.run("plan", "--detailed-exitcode")
+    assert ran.code == 1
+    assert "  east-1: could not be observed\n" in ran.out
+    assert "appliances/east-1.yaml:2:8 unreachable " in ran.out
+    assert "  west-1\n" in ran.out
+    assert "; 1 appliance could not be observed.\n" in ran.out
+
+
+def test_errors_stop_their_site_and_nothing_else(fleet: Fleet) -> None:
+    fleet.edit("sites/access.yaml", "default: access", "default: acces")
+    ran = fleet.run("plan", "--detailed-exitcode")
+    assert ran.code == 3
+    assert "sites/access.yaml:6:10 " in ran.out
+    assert "  east-1, west-1: not planned: see the errors\n" in ran.out
+    assert "    + create   lab [new]\n" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("options", "planned"),
+    [
+        (["--appliance", "lab"], ["lab"]),
+        (["--site", "access"], ["east-1", "west-1"]),
+        (["--site", "access", "--appliance", "lab"], ["east-1", "lab", "west-1"]),
+        (["--appliance", "east-1"], ["east-1"]),
+    ],
+)
+def test_a_part_of_the_fleet_can_be_planned(fleet: Fleet, options: list[str], planned: list[str]) -> None:
+    plan = Plan.model_validate_json(fleet.run("plan", "--format", "json", *options).out)
+    assert [each.name for each in plan.appliances] == planned
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--appliance", "east-2"], "no appliance of the desired state is called east-2 - did you mean east-1?"),
+        (["--site", "zzz"], "no site of the desired state is called zzz - the names are those of the files"),
+        (["--at", "tomorrow"], "--at tomorrow is neither a date nor an instant with a time zone"),
+        (["--at", "2026-12-24T08:00:00"], "is neither a date nor an instant with a time zone"),
+        (["--allow-removals", "-1"], "--allow-removals"),
+        (["--format", "xml"], "--format"),
+        (["--unknown"], "No such option: --unknown - see `reconciler plan --help`"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_one_sentence(fleet: Fleet, options: list[str], sentence: str) -> None:
+    ran = fleet.run("plan", *options)
+    assert ran.code == 1
+    assert not ran.out
+    assert ran.err.startswith("reconciler: ")
+    assert sentence in ran.err
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("at", ["2999-12-24", "2999-12-24T02:00:00+02:00"])
+def test_a_plan_for_later_says_so(fleet: Fleet, at: str) -> None:
+    ran = fleet.run("plan", "--at", at)
+    assert ran.out.startswith("Plan as of 2999-12-24 00:00:00 GMT, so it cannot be applied\n")
+
+
+def test_a_git_revision_is_planned_whatever_lies_in_the_work_tree(fleet: Fleet) -> None:
+    with Repo.init(fleet.root) as repository:
+        repository.index.add(["desired-state"])
+        person = Actor("A", "a@example.com")
+        commit = repository.index.commit("first", author=person, committer=person).hexsha
+    fleet.file("fleet.yaml").write_text("[")
+    plan = Plan.model_validate_json(fleet.run("plan", "--revision", "HEAD", "--format", "json").out)
+    assert plan.basis.revision == commit
+    ran = fleet.run("plan", "--revision", "nowhere")
+    assert ran.code == 1
+    assert "nowhere" in ran.err
+
+
+def test_a_held_removal_alone_exits_with_6(fleet: Fleet) -> None:
+    assert fleet.run("apply", "--yes").code == 0
+    authority = Authority.root("Example Root 2")
+    fleet.commit(issue(authority, days_ago=1))
+    assert fleet.run("apply", "--yes").code == 0
+    ran = fleet.run("plan", "--detailed-exitcode")
+    assert (ran.code, ran.out.splitlines()[-1]) == (6, "No changes; 2 held.")
+
+
+def test_a_desired_state_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    ran = run("plan", tmp_path / "nowhere")
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1
