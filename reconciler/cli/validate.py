@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
@@ -60,6 +60,8 @@ def _write_findings(findings: Sequence[Finding], checked: str, output_format: Va
             sys.stdout.write(validation.findings_annotations(findings, checked))
         case ValidateFormat.TEXT:
             sys.stdout.write(validation.findings_text(findings, checked, medium_of(sys.stdout)))
+        case _:
+            assert_never(output_format)
 
 
 def _write_rules(output_format: ValidateFormat) -> None:
