@@ -135,7 +135,8 @@ class Target:
 
     def metadata(self, snapshot: Snapshot) -> Metadata:
         """What is kept beside the certificates, without what concerns nothing that is still there."""
-        known = {*self.keyed, *self.keyless, *self.requests}
+        # An answered request's name stays until its file is gone: the answer takes it over, if need be once more.
+        known = {*self.keyed, *self.keyless, *self.requests, *snapshot.stored_requests}
         fulfilled = {key: answer for key, answer in self.fulfilled.items() if answer in self.keyed}
         return Metadata(
             factory=self.factory,
