@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.base.findings import Finding, Kind, Severity
@@ -144,9 +144,14 @@ class Facts:
     @cached_property
     def chains(self) -> Mapping[str, tuple[Chain, ...]]:
         """Every way up from each committed certificate through its declared chain, the best first, by name."""
-        return {
-            each.name: ChainBuilder(self.state.material[each.name].chain).chains(leaf) for each, leaf in self.with_leaf
-        }
+        builders: dict[tuple[pki.Certificate, ...], ChainBuilder] = {}
+        chains: dict[str, tuple[Chain, ...]] = {}
+        for each, leaf in self.with_leaf:
+            chain = self.state.material[each.name].chain
+            if chain not in builders:
+                builders[chain] = ChainBuilder(chain)
+            chains[each.name] = builders[chain].chains(leaf)
+        return chains
 
 
 RuleFunction: TypeAlias = Callable[[Facts], Iterator[Finding]]
@@ -154,7 +159,10 @@ RuleFunction: TypeAlias = Callable[[Facts], Iterator[Finding]]
 
 def declared_names(certificate: Declared[Certificate]) -> tuple[SubjectAlternativeName, ...]:
     """The declared subject alternative names, in their order."""
-    return tuple(parse_name(each) for each in certificate.model.subject_alternative_names)
+    return tuple(_parsed(each) for each in certificate.model.subject_alternative_names)
+
+
+_parsed = lru_cache(maxsize=65536)(parse_name)
 
 
 def leaf_position(certificate: Declared[Certificate]) -> Position:
