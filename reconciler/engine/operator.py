@@ -31,7 +31,7 @@ class OperatorSettings(Model):
     hosts: tuple[Hostname, ...] = ()
     """Hosts that may be contacted. A store at any other host is left alone."""
     reload: Mapping[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
-    """Command that reloads the TLS front end of a directory store, by appliance: a list of words, run without a shell."""
+    """Command that reloads a directory store's TLS front end, by appliance: a list of words, run without a shell."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 16
     """Appliances that are worked on at once."""
 
@@ -75,12 +75,11 @@ def _parse(content: bytes, file: str) -> OperatorSettings:
     composed = compose(content)
     problems = [f"{file}:{flaw.line}:{flaw.column} {flaw.message} - {flaw.remedy}" for flaw in composed.flaws]
     root = composed.root
-    if root is None or (isinstance(root, Scalar) and root.value is None):
-        if problems:
-            raise _refused(problems)
-        return OperatorSettings()
+    if root is None:
+        raise _refused(problems)
+    empty = isinstance(root, Scalar) and root.value is None
     try:
-        settings = OperatorSettings.model_validate(plain(root))
+        settings = OperatorSettings.model_validate({} if empty else plain(root))
     except ValidationError as error:
         told = explain(error, OperatorSettings, Document(file, file, root), Hints())
         problems += [f"{each.position} {each.message} - {each.remedy}" for each in told]

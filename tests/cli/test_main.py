@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler import __version__
 from reconciler.base.errors import StaleError
+from reconciler.cli import main
 from reconciler.cli.exits import Exit
 from tests.cli.fleet import PASSPHRASE, VARIABLE, Fleet, run
 from tests.cli.terminal import PROGRAM, Terminal
@@ -60,6 +63,12 @@ def test_the_help_of_every_command_has_examples_and_its_exit_codes(command: str)
     assert ran.code == 0
     assert "\n  Examples:\n    reconciler " in ran.out
     assert "\n  Exit codes:\n    0  done\n    1  could not: " in ran.out
+
+
+def test_any_stream_can_be_written_to() -> None:
+    with redirect_stdout(io.StringIO()) as out:
+        assert main(["--help"]) == 0
+    assert out.getvalue().startswith("Usage: reconciler ")
 
 
 def test_an_unknown_command_is_one_sentence() -> None:

@@ -83,6 +83,7 @@ STORES = {
     "west-1": _store(_factory, _old, _evil, default=FACTORY, requests=(_request,)),
     "node-1": _store(LiveCertificate(LEAF, "access.example.com", has_key=True), default=LEAF),
     "node-2": LiveStore(()),
+    "stopped-1": _store(_factory, default=FACTORY),
 }
 FAILURES = {"lone": StoreUnreachable("the store cannot be read: Permission denied", "check who may read it")}
 
@@ -183,7 +184,9 @@ def _further(appliance: str) -> tuple[Action, ...]:
 _OLD = Candidate(certificate=OLD.fingerprint, label="access.example.com", good=True)
 _NEW = Candidate(certificate=LEAF.fingerprint, label="access.example.com", good=True)
 _EVIL = Candidate(certificate=EVIL.fingerprint, label=HOSTILE, good=False, why_not="expired on 2026-11-22")
-_FACTORY = Candidate(certificate=FACTORY.fingerprint, label="BeyondTrust Appliance", good=False, why_not="does not cover it")
+_FACTORY = Candidate(
+    certificate=FACTORY.fingerprint, label="BeyondTrust Appliance", good=False, why_not="does not cover it"
+)
 
 
 def _serving(appliance: str) -> tuple[ServedName, ...]:

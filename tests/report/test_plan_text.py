@@ -46,6 +46,19 @@ def _plan(**changes: object) -> Plan:
     return plan.model_copy(update=changes)
 
 
+def test_a_plan_is_shown_even_where_nothing_is_known_of_its_certificates() -> None:
+    text = plan_text(plan_view(sample.PLAN, {}, {}), Medium())
+    assert "Instead of           [06c8aaa93d80]\n" in text
+    assert "Issued By" not in text
+
+
+def test_a_default_that_is_called_like_the_one_before_is_told_by_its_fingerprint() -> None:
+    default = sample.PLAN.appliances[0].actions[2].model_copy(update={"replaces": sample.OLD.fingerprint})
+    plan = _plan(appliances=(AppliancePlan(name="east-1", actions=(default,)),))
+    text = plan_text(plan_view(plan, sample.STORES, {}), Medium())
+    assert "Instead of           access.example.com [cba06b5736fa]\n" in text
+
+
 def test_an_empty_plan_says_no_changes() -> None:
     text = plan_text(plan_view(_plan(), {}, {}), Medium())
     assert text == "Plan 2026-11-23 12:00:00 GMT\n\nDigest d\nNo changes.\n"

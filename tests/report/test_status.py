@@ -37,7 +37,7 @@ def test_the_document_is_read_back_as_it_was_written() -> None:
 def test_one_appliance_that_cannot_be_observed_hides_no_other() -> None:
     by_name = {each.name: each for each in STATUS.appliances}
     assert by_name["lone"].problem == "the store cannot be read: Permission denied - check who may read it"
-    assert by_name["stopped-1"].problem == "not observed"
+    assert by_name["quiet-1"].problem == "not observed"
     assert by_name["east-1"].certificates
 
 
@@ -60,6 +60,21 @@ def test_renewals_expirations_and_holds_fall_due() -> None:
     ]
     hold = "the hold ends that keeps access.example.com from being removed"
     assert hold in [each.what for each in by_name["east-1"].due]
+
+
+def test_what_cannot_be_classified_says_so() -> None:
+    stopped = STATUS.appliances[-2]
+    assert stopped.certificates[0].class_ is None
+    text = status_text(STATUS.model_copy(update={"appliances": (stopped,)}), Medium())
+    assert "unknown, see the errors" in text
+    assert "Served now" not in text
+
+
+def test_only_the_soonest_are_shown() -> None:
+    east = STATUS.appliances[0]
+    due = tuple(each.model_copy(update={"what": f"thing {number}"}) for number in range(8) for each in east.due[:1])
+    many = STATUS.model_copy(update={"appliances": (east.model_copy(update={"due": due}),)})
+    assert "east-1: thing 4\n  and 3 more\n" in status_text(many, Medium())
 
 
 def test_a_quiet_fleet_has_nothing_due() -> None:
