@@ -91,11 +91,8 @@ class Executor:
             async with self.open_store(part.name) as driver:
                 await driver.recover()
                 await self._steps(part, driver, steps)
-        except ReconcilerError as error:
-            problem, remedy = error.message, error.remedy
         except Exception as error:  # noqa: BLE001 - a driver may be anyone's; its fault stays on its appliance
-            _log.debug("unexpected error on %s", part.name, exc_info=True)
-            problem, remedy = f"unexpected {type(error).__name__}", "run again with --debug and report what it shows"
+            problem, remedy = _explain(error)
         ready = _ready(part)
         steps += [StepResult(action.id, Outcome.NOT_ATTEMPTED) for action in ready[len(steps) :]]
         return ApplianceResult(part.name, _outcome(steps, problem), tuple(steps), problem, remedy)
@@ -108,7 +105,12 @@ class Executor:
         bound: dict[str, str] = {}
         for number, action in enumerate(actions, 1):
             self.notify(part.name, f"{number}/{len(actions)} {describe(action)}")
-            result, store = await self._step(action, driver, store, bound)
+            try:
+                result, store = await self._step(action, driver, store, bound)
+            except Exception as error:  # noqa: BLE001 - the same; and here something may have happened already
+                problem, remedy = _explain(error)
+                message = f"whether it had its effect is not known: {problem}"
+                result = StepResult(action.id, Outcome.FAILED, message, remedy)
             steps.append(result)
             if result.outcome is not Outcome.APPLIED:
                 return
@@ -174,6 +176,14 @@ def describe(action: Action) -> str:
             return f"remove {action.label}"
         case _:
             assert_never(action)
+
+
+def _explain(error: Exception) -> tuple[str, str]:
+    """What went wrong and what to do, for people."""
+    if isinstance(error, ReconcilerError):
+        return error.message, error.remedy
+    _log.debug("unexpected error", exc_info=error)
+    return f"unexpected {type(error).__name__}", "run again with --debug and report what it shows"
 
 
 def _ready(part: AppliancePlan) -> list[Action]:

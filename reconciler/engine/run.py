@@ -152,7 +152,13 @@ def _acknowledged(
 async def apply_planned(
     planned: Planned, settings: OperatorSettings, clock: Clock, *, notify: Notify | None = None
 ) -> tuple[ApplianceResult, ...]:
-    """Carry a plan out that was just made."""
+    """Carry a plan out that was just made.
+
+    Raises:
+        UsageError: It was made as of another instant.
+    """
+    if planned.plan.as_of is not None:
+        raise UsageError("a plan as of another time cannot be applied", "plan again without --at")
     stores = Stores(planned.state, settings, clock)
     executor = Executor(
         planned.plan,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from reconciler.engine.operator import OperatorSettings
     from reconciler.live.driver import Driver
     from reconciler.live.store import LiveStore
+
+_log = logging.getLogger(__name__)
 
 
 class Stores:
@@ -68,6 +71,10 @@ class Stores:
                     failures[name] = error
                 except ReconcilerError as error:
                     failures[name] = StoreUnrecognised(error.message, error.remedy)
+                except Exception as error:  # noqa: BLE001 - a driver may be anyone's; its fault stays on its appliance
+                    _log.debug("unexpected error on %s", name, exc_info=True)
+                    remedy = "run again with --debug and report what it shows"
+                    failures[name] = StoreUnrecognised(f"unexpected {type(error).__name__}", remedy)
 
         async with anyio.create_task_group() as group:
             for name in appliances:

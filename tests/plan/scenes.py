@@ -1,8 +1,8 @@
 """Short scenes for tests of planning: what is declared, what a store holds, and the plan that follows.
 
 A scene has one site, `access.example.com`, with the appliance `east` (and `west` where a test asks for a pair). What is
-declared is `provided` unless a test writes its own YAML. Everything is named by its label, so that a test reads like the
-plan a person sees: `steps(plan) == ["import new", "default new", "remove old"]`.
+declared is `provided` unless a test writes its own YAML. Everything is named by its label, so that a test reads like a
+plan: `steps(plan) == ["import new", "default new", "remove old"]`.
 """
 
 from __future__ import annotations

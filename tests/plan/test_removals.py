@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.live.store import LiveCertificate, Origin
-from reconciler.plan.model import Remove, State
+from reconciler.plan.model import Remove
 from tests.plan.scenes import (
     ALL,
     OWN,
@@ -338,4 +338,3 @@ def test_a_second_plan_after_the_removals_is_empty() -> None:
     plan = PRUNING.plan(store(SETTLED, default=CURRENT))
     assert plan.actions == ()
     assert plan.summary.ready == 0
-    assert State.HELD not in {each.state for each in plan.actions}

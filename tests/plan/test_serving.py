@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from reconciler.live.store import LiveStore
 from reconciler.plan.model import Flag, Plan, ServedName
 from tests.plan.scenes import CERTAIN, SITE, Scene, builds, chain_of, keyed, leaf, one, part, provided, store, two
+
+if TYPE_CHECKING:
+    from reconciler.live.store import LiveStore
 
 OLD, NEW = leaf(one(), start=-300), leaf(one(), start=-1)
 LIVE = store(keyed(OLD, "old"), chain_of(one()), default=OLD)
