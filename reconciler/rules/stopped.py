@@ -86,6 +86,15 @@ class _Fleet:
             if certificate not in self._state.certificates:
                 yield from holders
 
+    def _unplaced(self) -> Iterable[str]:
+        """Appliances that may belong to a broken site: no other names them, and they do not say who their clients are.
+
+        One that says so belongs to no site; where a site names it nevertheless, that is an error of its own.
+        """
+        for name, appliance in self._state.appliances.items():
+            if name not in self._together and appliance.model.client_software is None:
+                yield name
+
     def concerned(self, finding: Finding) -> Iterable[str]:
         """The appliances that an error stops."""
         about = finding.about
@@ -96,8 +105,7 @@ class _Fleet:
                 return self._all
             case Kind.SITE:
                 site = self._state.sites.get(about.name)
-                # Nobody knows which appliances a broken site has: any that belongs to no other.
-                return members(site.model) if site else self._all - self._together.keys()
+                return members(site.model) if site else self._unplaced()
             case Kind.APPLIANCE:
                 return self._site(about.name)
             case Kind.CERTIFICATE:

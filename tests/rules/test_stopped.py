@@ -87,7 +87,7 @@ def test_an_absent_file_stops_whoever_needs_it(without: str, appliances: set[str
 
 def test_a_broken_site_stops_whoever_may_belong_to_it() -> None:
     fleet = Broken(without=frozenset({ATLAS}), findings=(error(Kind.SITE, "atlas"),))
-    assert stopped(fleet.state(), []).appliances == {"master", "node", "lone"}
+    assert stopped(fleet.state(), []).appliances == {"master", "node"}
 
 
 def test_an_appliance_that_two_sites_name_stops_both() -> None:
