@@ -15,6 +15,7 @@ from reconciler import __version__
 from reconciler.base.errors import ReconcilerError, StaleError
 from reconciler.base.text import printable
 from reconciler.cli.apply import apply
+from reconciler.cli.demo import demo
 from reconciler.cli.exits import Exit
 from reconciler.cli.help import epilog
 from reconciler.cli.inspect import inspect
@@ -123,6 +124,12 @@ _add(
     schema,
     "Show the JSON Schemas.",
     epilog({"schema certificate": "one of them", "schema --write schemas": "all of them, into a folder"}),
+)
+_add(
+    "demo",
+    demo,
+    "See it work on a small fleet.",
+    epilog({"demo": "in a temporary place", "demo --keep here": "in a folder that stays, to look around in"}),
 )
 
 
