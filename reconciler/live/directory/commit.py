@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import ssl
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from reconciler.base.errors import ActionRefused, EffectUnknown
 from reconciler.base.text import printable
@@ -75,25 +75,25 @@ def _stage(root: Path, steps: Sequence[Step]) -> list[Path | None]:
     try:
         for index, step in enumerate(steps):
             temporary = (root / step.path).with_name(f"{TEMPORARY}{index}")
-            staged.append(None if isinstance(step, Unlink) else temporary)
             match step:
                 case Write():
+                    staged.append(temporary)
                     write_file(temporary, step.content)
                     if step.is_served:
-                        _try(temporary)
+                        _try(temporary, step.path)
                 case Link():
+                    staged.append(temporary)
                     os.symlink(step.target, temporary)  # noqa: PTH211 - one seam for all file operations
-    except OSError as error:
-        for each in staged:
-            if each is not None:
-                with suppress(OSError):
-                    unlink(each)
-        if isinstance(error, ssl.SSLError):
-            why = printable((error.reason or "unknown").replace("_", " ").lower())
-            raise ActionRefused(
-                f"a TLS front end would not load the certificate with its chain and key: OpenSSL says {why!r}",
-                "use a certificate, and a chain, with keys and signatures of today's strength",
-            ) from error
+                case Unlink():
+                    staged.append(None)
+                case _:
+                    assert_never(step)
+    except (OSError, ActionRefused) as error:
+        for each in filter(None, staged):
+            with suppress(OSError):
+                unlink(each)
+        if isinstance(error, ActionRefused):
+            raise
         raise ActionRefused(
             f"nothing can be written to {_shown(root)}: {reason(error)}",
             "check permissions and free space; nothing was changed",
@@ -101,13 +101,20 @@ def _stage(root: Path, steps: Sequence[Step]) -> list[Path | None]:
     return staged
 
 
-def _try(path: Path) -> None:
+def _try(temporary: Path, path: str) -> None:
     """Load a file as a server would.
 
     Raises:
-        ssl.SSLError: It cannot be served.
+        ActionRefused: It could not be served.
     """
-    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(temporary)
+    except ssl.SSLError as error:
+        why = printable((error.reason or "unknown").replace("_", " ").lower())
+        raise ActionRefused(
+            f"a TLS front end would not load {printable(path)} with its chain and key: OpenSSL says {why!r}",
+            "use certificates, in the chain as well, with keys and signatures of today's strength",
+        ) from error
 
 
 def _shown(root: Path) -> str:

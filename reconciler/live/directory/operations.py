@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, assert_never, get_args
 
 from reconciler.base.errors import ActionRefused, FormatError, StoreError, StoreUnreachable
 from reconciler.base.text import printable
@@ -66,7 +66,7 @@ class DirectoryStore:
         def edit(snapshot: Snapshot, target: Target) -> None:
             key = _key_for(form, snapshot)
             certificate = self_signed(key, form.subject, form.subject_alternative_names, self._clock(), valid_for)
-            target.keyed[certificate.fingerprint] = ServableFile(certificate, (), _clear(key))
+            target.keyed[certificate.fingerprint] = ServableFile(certificate, (), write_key_pem(key, None))
             target.call(certificate.fingerprint, form.friendly_name)
 
         self._change(edit)
@@ -77,7 +77,7 @@ class DirectoryStore:
         def edit(snapshot: Snapshot, target: Target) -> None:
             key = _key_for(form, snapshot)
             request = certificate_request(key, form.subject, form.subject_alternative_names)
-            target.requests[request.fingerprint] = StoredRequest(request, _clear(key))
+            target.requests[request.fingerprint] = StoredRequest(request, write_key_pem(key, None))
             target.call(request.fingerprint, form.friendly_name)
 
         self._change(edit)
@@ -159,7 +159,7 @@ class DirectoryStore:
                 )
             key, subject = create_key("ec-p256"), distinguished_name([("CN", factory_name)])
             certificate = self_signed(key, subject, (), self._clock(), _FACTORY_LIFETIME)
-            target.keyed[certificate.fingerprint] = ServableFile(certificate, (), _clear(key))
+            target.keyed[certificate.fingerprint] = ServableFile(certificate, (), write_key_pem(key, None))
             target.default = target.factory = certificate.fingerprint
 
         try:
@@ -268,11 +268,8 @@ def _key_for(form: CertificateForm, snapshot: Snapshot) -> PrivateKey:
             if stored is None:
                 raise ActionRefused(f"the store holds no key {public_key}", "choose a new key, or a key that it holds")
             return private_key(load_key(stored))
-
-
-def _clear(key: PrivateKey) -> bytes:
-    """A key as front ends want it: PEM, not encrypted."""
-    return write_key_pem(key, None)
+        case _:
+            assert_never(form.key)
 
 
 def _absent(fingerprint: str) -> ActionRefused:

@@ -6,6 +6,7 @@ first certificate is the leaf, the first key must be its key and unencrypted, an
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,13 @@ if TYPE_CHECKING:
     from reconciler.pki.pem import Block
     from reconciler.pki.request import Request
 
+_BLOCK = re.compile(
+    rb"^-----BEGIN [^-\n]+-----[ \t]*\r?\n(?:[A-Za-z0-9+/]{1,250}={0,2}[ \t]*\r?\n)+-----END [^-\n]+-----[ \t]*\r?$",
+    re.MULTILINE,
+)
 _CERTIFICATE = ("CERTIFICATE", "X509 CERTIFICATE")
 _KEY = "PRIVATE KEY"
+_ENCRYPTED = "the private key is encrypted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +113,15 @@ def read_certificate(content: bytes) -> Certificate:
 
 
 def _strict_blocks(content: bytes) -> list[Block]:
-    """The blocks of a file, none of which OpenSSL would read in another way."""
-    for mark in (b"-----BEGIN ", b"-----END "):
-        if content.count(mark) != content.count(b"\n" + mark) + content.startswith(mark):
-            raise FormatError("a PEM line does not start at the beginning of a line")
-    return list(blocks(content))
+    """The blocks of a file, none of which OpenSSL would read in another way: it minds lines more than others do."""
+    found = list(blocks(content))
+    if len(_BLOCK.findall(content)) != len(found):
+        for each in found:
+            if each.is_encrypted_by_header:
+                raise FormatError(_ENCRYPTED)
+            each.decode()
+        raise FormatError("a PEM object in it is not laid out in lines as OpenSSL wants it")
+    return found
 
 
 def load_key(pem: bytes) -> PrivateKeyTypes:
@@ -124,6 +134,6 @@ def load_key(pem: bytes) -> PrivateKeyTypes:
     try:
         return load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
-        raise FormatError("the private key is encrypted") from None
+        raise FormatError(_ENCRYPTED) from None
     except (ValueError, UnsupportedAlgorithm):
         raise FormatError("the private key cannot be read") from None

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -39,7 +40,7 @@ BROKEN = {
     "encrypted key": (ISSUED.pem() + ISSUED.key_pem(b"secret"), "encrypted"),
     "damaged key": (ISSUED.pem() + ISSUED.key_pem().replace(b"\nM", b"\nN", 1), "cannot be read"),
     "der": (ISSUED.certificate.der, "holds no certificate"),
-    "indented": (GOOD.replace(b"-----BEGIN CERT", b" -----BEGIN CERT", 1), "beginning of a line"),
+    "indented": (GOOD.replace(b"-----BEGIN CERT", b" -----BEGIN CERT", 1), "laid out in lines"),
     "huge": (GOOD + b"#" * (1 << 20), "larger than"),
 }
 
@@ -145,6 +146,15 @@ def test_parameters_in_a_file_are_no_problem(tmp_path: Path) -> None:
     assert store_at(tmp_path).observe().default == FINGERPRINT
 
 
+def test_encrypted_traditional_key(tmp_path: Path) -> None:
+    traditional = ISSUED.key.private_bytes(
+        Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"x")
+    )
+    put(tmp_path, "site.pem", ISSUED.pem() + traditional)
+    with pytest.raises(StoreUnrecognised, match="encrypted"):
+        store_at(tmp_path).observe()
+
+
 @pytest.mark.parametrize("kind", ["rsa-2048", "ec-p384", "ec-p521", "ed25519"])
 def test_every_kind_of_key(tmp_path: Path, kind: str) -> None:
     issued = ROOT.issue(["a.example.com"], key=make_key(kind))
@@ -235,6 +245,18 @@ def test_store_without_its_folders_is_a_store(tmp_path: Path) -> None:
     (tmp_path / ".store/certificates").write_bytes(b"")
     with pytest.raises(StoreUnrecognised, match=r"\.store/certificates: Not a directory"):
         store.observe()
+
+
+def test_store_files_that_are_none(tmp_path: Path) -> None:
+    """A named pipe, a link: nothing waits for a writer, nothing is followed."""
+    store = new_store(tmp_path)
+    (tmp_path / ".store/store.json").unlink()
+    os.mkfifo(tmp_path / ".store/store.json")
+    (tmp_path / ".store/certificates/x.pem").symlink_to("/etc/hostname")
+    with pytest.raises(StoreUnrecognised) as caught:
+        store.observe()
+    assert "store.json: it is no regular file" in caught.value.message
+    assert "x.pem: it cannot be read: Too many levels of symbolic links" in caught.value.message
 
 
 def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
