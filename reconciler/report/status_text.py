@@ -56,7 +56,7 @@ def _write_appliance(page: Page, appliance: ApplianceStatus) -> None:
     rows = [_cells(row) for row in appliance.certificates]
     if not rows:
         page.write("no certificates", indent=2)
-    elif not page.table([_HEADER, *rows], indent=2):
+    elif not page.table([_HEADER, *rows], indent=2) and not page.table(_narrowed([_HEADER, *rows]), indent=2):
         for row, cells in zip(appliance.certificates, rows, strict=True):
             _write_block(page, row, cells)
     for request in appliance.requests:
@@ -81,6 +81,21 @@ def _cells(row: Row) -> list[Cell]:
         [Span("Yes", Ink.GOOD) if row.default else "No"],
         [Span(_class_words(row), _CLASS_INKS.get(row.class_, Ink.PLAIN) if row.class_ else Ink.FAINT)],
     ]
+
+
+def _narrowed(table: list[list[Cell]]) -> list[list[Cell]]:
+    """The table with every cell of one line and several words on two, but for the friendly names."""
+    return [[row[0], *(_halved(cell) for cell in row[1:])] for row in table]
+
+
+def _halved(cell: Cell) -> Cell:
+    """The only line of a cell as two, parted at the space that is nearest to its middle."""
+    text, ink = (cell[0].text, cell[0].ink) if isinstance(cell[0], Span) else (cell[0], Ink.PLAIN)
+    spaces = [index for index, character in enumerate(text) if character == " "]
+    if len(cell) > 1 or not spaces:
+        return cell
+    middle = min(spaces, key=lambda index: abs(2 * index - len(text)))
+    return [Span(text[:middle], ink), Span(text[middle + 1 :], ink)]
 
 
 def _class_words(row: Row) -> str:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.plan.model import AppliancePlan, Basis, Plan, ServedName, Summary
+from reconciler.plan.model import AppliancePlan, Basis, Flag, Plan, ServedName, Summary
 from reconciler.report.page import Medium
 from reconciler.report.plan_text import plan_text
 from reconciler.report.view import plan_view
@@ -75,6 +75,13 @@ def test_names_that_stay_as_they_are_are_counted() -> None:
     text = plan_text(plan_view(_plan(appliances=appliances), {}, {}), Medium())
     assert "appliances outside any site   a-0, a-1, a-2: no changes\n" in text
     assert "Served names: all 3 as now, by good certificates\n" in text
+
+
+def test_a_row_with_a_flag_is_shown_even_where_nothing_changes() -> None:
+    row = ServedName(name=None, before=(), after=(), flags=(Flag.UNSERVED,))
+    text = plan_text(plan_view(_plan(appliances=(AppliancePlan(name="a", serving=(row,)),)), {}, {}), Medium())
+    assert "    no SNI                        nothing\n" in text
+    assert "unchanged appliances" not in text
 
 
 def test_many_appliances_with_the_same_finding_are_counted() -> None:

@@ -20,6 +20,13 @@ def test_the_status_reads_as_it_was_looked_at(name: str, medium: Medium) -> None
     check_golden(f"status-{name}.txt", status_text(STATUS, medium))
 
 
+def test_a_table_is_narrowed_before_it_is_given_up() -> None:
+    node = next(each for each in STATUS.appliances if each.name == "node-1")
+    text = status_text(STATUS.model_copy(update={"appliances": (node,)}), Medium(150))
+    assert "2027-10-24    dNSName - access.example.com  Yes      Yes      declared\n" in text
+    assert "12:00:00 GMT  dNSName - east-1.example.com                    as access\n" in text
+
+
 def test_nothing_from_a_certificate_reaches_a_terminal_unescaped() -> None:
     for width in (None, 20, 80):
         assert all(line.isprintable() for line in status_text(STATUS, Medium(width)).splitlines())
