@@ -48,11 +48,12 @@ _NUMERIC_START = frozenset("-+.0123456789")
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
-# Inside brackets and braces the parser knows the rules of YAML 1.1: a colon ends plain text there, so that it refuses
-# `{url: https://example.com, at: 2026-01-01T09:00:00Z}`. In YAML 1.2 (section 7.3.3) a colon between two characters of
-# a word belongs to the word, here as everywhere. Such colons are masked for the parser, one character for another, so
-# that places stay as they are. After a quote or a bracket a colon separates key and value.
+# Inside brackets and braces the parser knows the rules of YAML 1.1: it refuses `{url: https://example.com}`, and ends a
+# word before a question mark. In YAML 1.2 (section 7.3.3) a colon between two characters of a word belongs to the word,
+# and so does a question mark beside one, here as everywhere. They are masked for the parser, one character for another,
+# so that places stay as they are. After a quote or a bracket a colon separates key and value.
 _INNER_COLON = re.compile(r"""(?<=[^\s"'\[\]{},]):(?=[^\s\[\]{},])""")
+_QUESTION_MARK = re.compile(r"""(?<=[^\s"'\[\]{},])\?|\?(?=[^\s\[\]{},])""")
 _BREAK = re.compile("\r\n|\r|\n")
 
 
@@ -139,20 +140,28 @@ def compose(content: bytes) -> Composed:
         line, column = _place(text[: forbidden.start()])
         what = f"the character U+{ord(forbidden[0]):04X} is not accepted"
         return Composed(None, (Flaw(rules.YAML_SYNTAX, what, "take it out", line, column),))
+    spare = (each for each in map(chr, range(0xE000, 0xF900)) if each not in text)
+    masks: dict[int, str] = {}
+    if "?" in text:
+        text = _mask(text, _QUESTION_MARK, next(spare), masks)
     try:
-        return _parse(text)
+        return _parse(text, masks)
     except _ColonInFlow:
-        mask = next(each for each in map(chr, range(0xE000, 0xF900)) if each not in text)
-        return _parse(_INNER_COLON.sub(mask, text), mask)
+        return _parse(_mask(text, _INNER_COLON, next(spare), masks), masks)
 
 
-def _parse(text: str, mask: str = "") -> Composed:
-    """Read text in which another character may stand for some colons.
+def _mask(text: str, pattern: re.Pattern[str], spare: str, masks: dict[int, str]) -> str:
+    masks[ord(spare)] = "?" if pattern is _QUESTION_MARK else ":"
+    return pattern.sub(spare, text)
+
+
+def _parse(text: str, masks: dict[int, str]) -> Composed:
+    """Read text in which other characters stand for some colons and question marks.
 
     Raises:
         _ColonInFlow: No colon is masked, and there is one that the parser does not understand.
     """
-    composer = _Composer(mask)
+    composer = _Composer(masks)
     parser = CParser(text)
     try:
         while parser.check_event():
@@ -160,7 +169,7 @@ def _parse(text: str, mask: str = "") -> Composed:
     except _Fatal as error:
         return Composed(None, (*composer.flaws, error.flaw))
     except MarkedYAMLError as error:
-        if error.problem == "found unexpected ':'" and not mask:
+        if error.problem == "found unexpected ':'" and ":" not in masks.values():
             raise _ColonInFlow from error
         return Composed(None, (*composer.flaws, _syntax(error, text)))
     finally:
@@ -191,8 +200,8 @@ def resolve(text: str) -> str | int | float | bool | None:
 class _Composer:
     """Builds nodes from events."""
 
-    def __init__(self, mask: str) -> None:
-        self._mask = mask
+    def __init__(self, masks: dict[int, str]) -> None:
+        self._masks = masks
         self.flaws: list[Flaw] = []
         self.root: Node | None = None
         self._frames: list[_Frame] = []
@@ -245,8 +254,8 @@ class _Composer:
 
     def _scalar(self, event: _Event) -> None:
         mark, value = event.start_mark, event.value
-        if self._mask:
-            value = value.replace(self._mask, ":")
+        if self._masks:
+            value = value.translate(self._masks)
         self._spend(1, mark)
         if event.tag is not None:
             self._tag(event)
@@ -261,8 +270,9 @@ class _Composer:
         self._add(node)
 
     def _tag(self, event: _Event) -> None:
-        tag = event.tag.replace(self._mask, ":") if self._mask else event.tag
-        self._report(rules.YAML_TAG, f"the tag {shown(tag)} is not accepted", "write the plain value", event.start_mark)
+        self._report(
+            rules.YAML_TAG, f"the tag {shown(event.tag)} is not accepted", "write the plain value", event.start_mark
+        )
 
     def _start(self, event: _Event) -> None:
         mark = event.start_mark
@@ -366,6 +376,10 @@ _PLAINER = {
     "did not find expected ',' or '}'": ("the brace that opens here is never closed", "close it with `}`"),
     "found unexpected ':'": ("a colon does not fit here", "quote the text"),
     "found unknown escape character": ("the text has an escape that YAML does not know", "use single quotes"),
+    "did not find expected alphabetic or numeric character": (
+        "the name of an anchor has letters, digits, dashes and underscores only",
+        "write the value out",
+    ),
     "did not find expected <document start>": ("this does not belong to what comes before it", _INDENTATION),
 }
 

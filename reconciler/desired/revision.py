@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from git import Repo
 
 _LINK, _SUBMODULE = "120000", "160000"
+_LONGEST_LINK = 4096
+_AGAIN = "check the repository with `git fsck`, or clone it again"
 
 
 class _Entry(NamedTuple):
@@ -45,11 +47,11 @@ def read_revision(root: Path, revision: str, limits: Limits = LIMITS) -> Snapsho
         for entry in entries:
             if entry.mode == _SUBMODULE:
                 obstacles[entry.path] = unreadable("this is a submodule, whose files are not part of the commit")
-            elif entry.size > limits.file_bytes:
+            elif entry.size > (_LONGEST_LINK if entry.mode == _LINK else limits.file_bytes):
                 obstacles[entry.path] = too_large(entry.size, limits)
             else:
                 wanted.append(entry)
-            excess = budget.spend(0 if entry.path in obstacles else entry.size)
+            excess = budget.spend(0 if entry.path in obstacles or entry.mode == _LINK else entry.size)
             if excess:
                 return Snapshot(commit, {}, {}, obstacles, excess)
         contents = _contents(repository, tuple(dict.fromkeys(entry.sha for entry in wanted)))
@@ -67,7 +69,7 @@ def _open(root: Path) -> Repo:
         import git  # noqa: PLC0415 - heavy, and it wants the git program as soon as it is imported
     except ImportError as error:
         raise UnreadableInput("there is no git program", "install git, or leave out --revision") from error
-    place = root.absolute()
+    place = root.resolve()
     while not place.is_dir() and place != place.parent:
         place = place.parent
     try:
@@ -97,7 +99,7 @@ def _list(repository: Repo, commit: str, root: Path, revision: str) -> list[_Ent
     from git import GitCommandError  # noqa: PLC0415 - see `_open`
 
     top = str(repository.working_tree_dir)
-    prefix = root.absolute().resolve().relative_to(type(root)(top).resolve()).as_posix()
+    prefix = root.resolve().relative_to(type(root)(top).resolve()).as_posix()
     try:
         listing = repository.git.ls_tree(
             "-r", "-z", "-l", "--full-tree", f"{commit}:{'' if prefix == '.' else prefix}", stdout_as_string=False
@@ -110,6 +112,8 @@ def _list(repository: Repo, commit: str, root: Path, revision: str) -> list[_Ent
     for line in filter(None, listing.split(b"\0")):
         about, _, path = line.partition(b"\t")
         mode, _, sha, size = about.decode("ascii").split()
+        if size == "BAD":
+            raise UnreadableInput(f"git cannot read the object {sha}", _AGAIN)
         entries.append(_Entry(mode, sha, 0 if size == "-" else int(size), _text(path)))
     return sorted(entries, key=lambda entry: entry.path)
 
@@ -117,14 +121,13 @@ def _list(repository: Repo, commit: str, root: Path, revision: str) -> list[_Ent
 def _contents(repository: Repo, shas: tuple[str, ...]) -> dict[str, bytes]:
     process = repository.git.cat_file("--batch", as_process=True, istream=-1)
     output, _ = process.communicate("".join(f"{sha}\n" for sha in shas).encode())
+    if process.proc.returncode:
+        raise UnreadableInput("git cannot read all of the revision's files", _AGAIN)
     found: dict[str, bytes] = {}
     offset = 0
     for sha in shas:
         end = output.index(b"\n", offset)
-        header = output[offset:end].split()
-        if len(header) != 3:  # noqa: PLR2004 - id, type, size; anything else says that it is missing
-            raise UnreadableInput(f"git cannot read the object {sha}", "fetch the whole history, or clone again")
-        size = int(header[2])
+        size = int(output[offset:end].split()[2])
         found[sha] = output[end + 1 : end + 1 + size]
         offset = end + 1 + size + 1
     return found
