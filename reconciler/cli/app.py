@@ -19,6 +19,7 @@ from reconciler.cli.demo import demo
 from reconciler.cli.exits import Exit
 from reconciler.cli.help import epilog
 from reconciler.cli.inspect import inspect
+from reconciler.cli.log import debug_log
 from reconciler.cli.plan import plan
 from reconciler.cli.schema import schema
 from reconciler.cli.session import Session, session_of
@@ -150,13 +151,17 @@ def _global_options(
             help="Operator settings: hosts, reload commands, limits. Else RECONCILER_OPERATOR names the file.",
         ),
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback where something goes wrong.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the log, and a traceback where something goes wrong.")
+    ] = False,
     version: Annotated[  # noqa: ARG001 - its callback acts
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     session = session_of(context)
     session.debug, session.operator = debug, operator
+    if debug:
+        context.with_resource(debug_log())
 
 
 def run(arguments: Sequence[str]) -> int:

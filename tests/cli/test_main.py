@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from reconciler import __version__
 from reconciler.base.errors import StaleError
 from reconciler.cli import main
 from reconciler.cli.exits import Exit
+from reconciler.cli.log import debug_log
 from tests.cli.fleet import PASSPHRASE, VARIABLE, Fleet, run
 from tests.cli.terminal import PROGRAM, Terminal
 
@@ -97,6 +99,14 @@ def test_what_nobody_foresaw_is_one_sentence(fleet: Fleet, monkeypatch: pytest.M
     assert "1 / 0" in run("--debug", "plan", fleet.desired_state).err
 
 
+def test_the_log_is_shown_where_it_is_asked_for_and_no_longer(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("reconciler.somewhere")
+    with debug_log():
+        logger.debug("seen\x1b[31m\nas it is")
+    logger.debug("not seen")
+    assert capsys.readouterr().err == "DEBUG reconciler.somewhere: seen\\x1b[31m\nas it is\n"
+
+
 def test_what_is_stale_exits_with_4(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     def stale(*_: object) -> None:
         raise StaleError("the plan no longer fits", "plan again")
@@ -106,9 +116,10 @@ def test_what_is_stale_exits_with_4(fleet: Fleet, monkeypatch: pytest.MonkeyPatc
     assert (ran.code, ran.err) == (4, "reconciler: the plan no longer fits - plan again\n")
 
 
-def test_a_reader_that_goes_away_is_no_error(fleet: Fleet) -> None:
+@pytest.mark.parametrize("command", ["plan", "status"])
+def test_a_reader_that_goes_away_is_no_error(fleet: Fleet, command: str) -> None:
     reading, writing = os.pipe()
-    process = subprocess.Popen([PROGRAM, "plan", fleet.desired_state], stdout=writing, stderr=subprocess.PIPE)
+    process = subprocess.Popen([PROGRAM, command, fleet.desired_state], stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     os.close(reading)
     assert process.communicate()[1] == b""
