@@ -28,12 +28,12 @@ def resolve(reference: SecretReference, environment: Mapping[str, str], folder: 
             value = environment.get(name)
             if not value:
                 raise SecretUnavailable(f"the environment variable {name} is not set", "set it, then run again")
-            return value.encode()
+            return value.encode(errors="surrogateescape")  # as Python decoded it: the bytes that were set
         case FileSecret(file=path):
             try:
                 content = (folder / path).read_bytes()
-            except OSError as error:
-                problem = error.strerror or "it cannot be read"
+            except (OSError, ValueError) as error:
+                problem = getattr(error, "strerror", None) or "it is not a path"
                 raise SecretUnavailable(f"the secret in {path} cannot be read: {problem}", "look at the path") from None
             secret = content.removesuffix(b"\n").removesuffix(b"\r")
             if not secret:

@@ -300,11 +300,13 @@ class MemoryDriver:
         store.meanwhile.get((name, number), lambda: None)()
         fault = store.faults.get((name, number))
         if fault in _INSTEAD:
-            raise _INSTEAD[fault]()
+            error = _INSTEAD[fault]()
+            raise error
         if fault is not Fault.IGNORE:
             effect()
         if fault in _AFTERWARDS:
-            raise _AFTERWARDS[fault]()
+            error = _AFTERWARDS[fault]()
+            raise error
 
 
 def _lost() -> EffectUnknown:
