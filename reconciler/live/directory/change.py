@@ -189,6 +189,7 @@ class _Files:
         self._companions = snapshot.companions
         self._target = target
         self._builder = ChainBuilder(target.certificates())
+        self._present = frozenset(target.certificates())
         self._default_moves = bool(snapshot.entries) and target.default != snapshot.default
         # Files that are loaded before 00-default.pem decide what the default is, whatever that leads to. They have to
         # make room when the default changes, and so has a file that is no link but has its name.
@@ -217,7 +218,8 @@ class _Files:
             if not self._regular[fingerprint]:
                 yield Write(self._name(fingerprint), wanted.render(chain), is_served=True)
             for each in self._regular[fingerprint]:
-                if _without_root(each.content.chain) != chain:
+                sent = each.content.chain
+                if _without_root(sent) != chain or not self._present.issuperset(sent):
                     yield Write(each.name, each.content.render(chain), is_served=True)
 
     def switch(self) -> Iterator[Step]:
