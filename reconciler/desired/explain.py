@@ -61,7 +61,7 @@ def explain(error: ValidationError, model: type[BaseModel], document: Document, 
 
 
 def _tell(detail: ErrorDetails, model: type[BaseModel], document: Document, hints: Hints) -> Told | None:
-    path, node = _locate(detail["loc"], document.root)
+    path, node = _locate(detail, document.root)
     context: dict[str, Any] = detail.get("ctx", {})
     kind, last = detail["type"], path[-1] if path else ""
     name = _name(path)
@@ -131,7 +131,7 @@ def _choice(name: str, node: Node, words: list[str], hints: Hints, place: Positi
 
 
 def _quoted(text: str) -> list[str]:
-    return re.findall(r"'([^']*)'", text)
+    return re.findall(r"'([^']*)'", text) or [text]
 
 
 def _described(node: Node) -> str:
@@ -150,7 +150,7 @@ def _described(node: Node) -> str:
             return "text"
 
 
-def _locate(location: Path, root: Node) -> tuple[Path, Node]:
+def _locate(detail: ErrorDetails, root: Node) -> tuple[Path, Node]:
     """Keys and indices that lead to an error, without the steps that only say which member of a union was meant.
 
     The members of our own unions are tagged in braces; those told apart by a key are tagged with that key's value, as
@@ -158,12 +158,15 @@ def _locate(location: Path, root: Node) -> tuple[Path, Node]:
     """
     path: list[str | int] = []
     node, entered = root, True
-    for step in location:
+    location = detail["loc"]
+    names_key = detail["type"] in ("missing", "extra_forbidden")
+    for number, step in enumerate(location, 1):
         if isinstance(step, str) and step.startswith("{") and step.endswith("}"):
             continue
         if isinstance(node, Mapping):
             entries = dict(_entries(node))
-            if entered and any(_value(entries.get(each)) == step for each in _DISCRIMINATORS) and path:
+            is_tag = any(_value(entries.get(each)) == step for each in _DISCRIMINATORS)
+            if is_tag and entered and path and not (names_key and number == len(location)):
                 entered = False
                 continue
             path.append(step)
