@@ -130,7 +130,9 @@ _add(
     "demo",
     demo,
     "See it work on a small fleet.",
-    epilog({"demo": "in a temporary place", "demo --keep here": "in a folder that stays, to look around in"}),
+    epilog(
+        {"demo": "in a temporary place", "demo --keep here": "in a folder that stays, to look around in"}, Exit.FAILED
+    ),
 )
 
 
@@ -171,13 +173,8 @@ def run(arguments: Sequence[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     session = Session()
     try:
-        with typer.main.get_command(app).make_context(
-            "reconciler", list(arguments) or ["--help"], obj=session
-        ) as context:
-            code = context.command.invoke(context)
+        code = _invoke(arguments, session)
         sys.stdout.flush()
-    except typer.Exit as asked:
-        return asked.exit_code
     except BrokenPipeError:
         # Whoever read our output has gone. What is still buffered must not fail once more when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -187,7 +184,16 @@ def run(arguments: Sequence[str]) -> int:
         return _INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the one place where every error ends
         return _report(error, session)
-    return int(code or Exit.DONE)
+    return code
+
+
+def _invoke(arguments: Sequence[str], session: Session) -> int:
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("reconciler", list(arguments) or ["--help"], obj=session) as context:
+            return int(command.invoke(context))
+    except typer.Exit as asked:  # after --help and --version
+        return asked.exit_code
 
 
 def _report(error: Exception, session: Session) -> Exit:

@@ -21,7 +21,7 @@ from tests.cli.terminal import PROGRAM, Terminal
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMANDS = ("validate", "plan", "diff", "apply", "status", "inspect", "schema")
+COMMANDS = ("demo", "validate", "plan", "diff", "apply", "status", "inspect", "schema")
 
 
 def test_the_version_is_light() -> None:
@@ -116,10 +116,15 @@ def test_what_is_stale_exits_with_4(fleet: Fleet, monkeypatch: pytest.MonkeyPatc
     assert (ran.code, ran.err) == (4, "reconciler: the plan no longer fits - plan again\n")
 
 
-@pytest.mark.parametrize("command", ["plan", "status"])
-def test_a_reader_that_goes_away_is_no_error(fleet: Fleet, command: str) -> None:
+@pytest.mark.parametrize("options", [[], ["--appliance", "lab"], ["--help"]], ids=["long", "short", "help"])
+def test_a_reader_that_goes_away_is_no_error(fleet: Fleet, options: list[str]) -> None:
     reading, writing = os.pipe()
-    process = subprocess.Popen([PROGRAM, command, fleet.desired_state], stdout=writing, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [PROGRAM, "status", fleet.desired_state, *options],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+    )
     os.close(writing)
     os.close(reading)
     assert process.communicate()[1] == b""
