@@ -9,10 +9,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import typer
-from pydantic import BaseModel
 
 from reconciler.cli.app import app
 from reconciler.cli.exits import Exit
@@ -21,6 +21,9 @@ from reconciler.desired.models import Appliance, Certificate, Fleet, Site
 from reconciler.desired.nodes import plain
 from reconciler.engine.operator import OperatorSettings
 from reconciler.live.directory import DirectoryConfiguration
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 
 from reconciler.live.store import Origin
@@ -17,16 +19,15 @@ from tests.plan.universe import fleets, perform, plan
 from tests.support.authority import NOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from reconciler.desired.state import DesiredState
     from reconciler.live.store import LiveCertificate, LiveStore
     from reconciler.plan.model import Action
     from reconciler.plan.planner import Fleet
 
-thorough = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+thorough = settings(max_examples=400, deadline=None, suppress_health_check=slow)
 
 
 def ready(actions: tuple[Action, ...]) -> list[Action]:
@@ -81,7 +82,7 @@ def test_no_prefix_of_a_plan_harms_a_name_that_was_served_by_a_good_certificate(
     for name in fleet.stores:
         asked = [(each, each) for each in state.protected_names(name)] + [(None, state.hostname_without_sni(name))]
         steps = list(walk(fleet, name))
-        for (_, before), (action, after) in zip(steps, steps[1:], strict=False):
+        for (_, before), (action, after) in pairwise(steps):
             note(f"{action}")
             for sent, wanted in asked:
                 then = served(before, sent)
@@ -117,7 +118,7 @@ def test_no_prefix_removes_the_default_the_factory_certificate_or_what_is_needed
             if fleet.state.material[each].leaf and each not in fleet.stopped.certificates
         }
         chain = {c for each in fleet.state.certificates_of(name) for c in fleet.state.material[each].chain}
-        for (_, before), (action, after) in zip(steps, steps[1:], strict=False):
+        for (_, before), (action, after) in pairwise(steps):
             if action is None or action.kind != "remove":
                 continue
             gone = before.by_fingerprint[action.fingerprint]
@@ -172,3 +173,18 @@ def test_the_plan_foretells_what_is_served(fleet: Fleet) -> None:
 @thorough
 def test_planning_the_same_twice_gives_the_same_plan(fleet: Fleet) -> None:
     assert plan(fleet).plan == plan(fleet).plan
+
+
+PROPERTIES = [
+    test_no_prefix_of_a_plan_harms_a_name_that_was_served_by_a_good_certificate,
+    test_a_second_plan_has_no_ready_action_and_holds_what_was_held,
+    test_no_prefix_removes_the_default_the_factory_certificate_or_what_is_needed,
+    test_the_plan_foretells_what_is_served,
+]
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("examined", PROPERTIES, ids=lambda each: str(each.__name__).removeprefix("test_"))
+def test_at_length(examined: Any) -> None:
+    body: Callable[[Fleet], None] = examined.hypothesis.inner_test
+    settings(max_examples=10_000, deadline=None, suppress_health_check=slow)(given(fleets())(body))()

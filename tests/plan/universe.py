@@ -149,7 +149,8 @@ def _certificate(name: str, draw: st.DrawFn) -> str:
         )
     return (
         f"subject: {{common_name: Example remote access}}\nsubject_alternative_names: [{SITE}]\nkey: ec-p256\n"
-        f"source: {{kind: provided, certificate: {name}.pem, chain: [{name}-chain.pem], key: k, passphrase: {{env: K}}}}\n"
+        f"source: {{kind: provided, certificate: {name}.pem, chain: [{name}-chain.pem],"
+        " key: k, passphrase: {env: K}}\n"
     )
 
 
