@@ -54,7 +54,7 @@ def apply(
     output_format: OutputFormat = Format.TEXT,
 ) -> Exit:
     """Plan, show the plan, ask, and bring the stores to what the desired state says."""
-    from reconciler.report.results import applied, results_text  # noqa: PLC0415 - heavy
+    from reconciler.report.results import applied, results_text
 
     if output_format is Format.JSON and not yes:
         raise UsageError("with --format json nobody can be asked", "pass --yes as well")
@@ -79,8 +79,8 @@ def apply(
 
 
 def _create_stores(scope: Scope) -> None:
-    from reconciler.base.clock import system_clock  # noqa: PLC0415 - kept with what uses it
-    from reconciler.engine.run import create_stores  # noqa: PLC0415 - heavy
+    from reconciler.base.clock import system_clock
+    from reconciler.engine.run import create_stores
 
     made = create_stores(scope.state, scope.settings, system_clock)
     if made:
@@ -88,10 +88,10 @@ def _create_stores(scope: Scope) -> None:
 
 
 def _plan(scope: Scope, allow_removals: int | None) -> Planned:
-    import anyio  # noqa: PLC0415 - heavy
+    import anyio
 
-    from reconciler.base.clock import system_clock  # noqa: PLC0415 - kept with what uses it
-    from reconciler.engine.run import plan_fleet  # noqa: PLC0415 - heavy
+    from reconciler.base.clock import system_clock
+    from reconciler.engine.run import plan_fleet
 
     with progress("planning") as notify:
 
@@ -119,7 +119,7 @@ def _agreed(planned: Planned) -> bool:
     Raises:
         UsageError: There is no terminal to ask on.
     """
-    from reconciler.report.words import counted  # noqa: PLC0415 - kept with what uses it
+    from reconciler.report.words import counted
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("there is no terminal to ask on, so nothing was applied", "pass --yes to apply without asking")
@@ -131,10 +131,10 @@ def _agreed(planned: Planned) -> bool:
 
 
 def _carry_out(scope: Scope, planned: Planned) -> tuple[ApplianceResult, ...]:
-    import anyio  # noqa: PLC0415 - heavy
+    import anyio
 
-    from reconciler.base.clock import system_clock  # noqa: PLC0415 - kept with what uses it
-    from reconciler.engine.run import apply_planned  # noqa: PLC0415 - heavy
+    from reconciler.base.clock import system_clock
+    from reconciler.engine.run import apply_planned
 
     with progress("applying") as notify:
 

@@ -30,7 +30,7 @@ def demo(
     ] = None,
 ) -> Exit:
     """Bring a small fleet of certificate directories to what its YAML says, and mend one that drifts."""
-    import anyio  # noqa: PLC0415 - heavy
+    import anyio
 
     if keep is not None:
         try:
@@ -44,8 +44,8 @@ def demo(
 
 
 async def _story(folder: Path) -> Exit:
-    from reconciler.base.clock import system_clock  # noqa: PLC0415 - kept with what uses it
-    from reconciler.lab.example import PASSPHRASE, VARIABLE, disturb, make_example  # noqa: PLC0415 - heavy
+    from reconciler.base.clock import system_clock
+    from reconciler.lab.example import PASSPHRASE, VARIABLE, disturb, make_example
 
     os.environ[VARIABLE] = PASSPHRASE.decode()
     await make_example(folder, system_clock)
@@ -65,21 +65,21 @@ async def _story(folder: Path) -> Exit:
 
 
 async def _plan(root: Path) -> Planned:
-    from reconciler.base.clock import system_clock  # noqa: PLC0415 - kept with what uses it
-    from reconciler.engine.load import load_desired  # noqa: PLC0415 - heavy
-    from reconciler.engine.operator import OperatorSettings  # noqa: PLC0415 - heavy
-    from reconciler.engine.run import plan_fleet  # noqa: PLC0415 - heavy
+    from reconciler.base.clock import system_clock
+    from reconciler.engine.load import load_desired
+    from reconciler.engine.operator import OperatorSettings
+    from reconciler.engine.run import plan_fleet
 
     return await plan_fleet(load_desired(root, None), OperatorSettings(), system_clock)
 
 
 async def _round(root: Path) -> bool:
     """Plan, show, apply, show; whether everything went well."""
-    from reconciler.apply.result import Outcome  # noqa: PLC0415 - kept with what uses it
-    from reconciler.base.clock import system_clock  # noqa: PLC0415 - kept with what uses it
-    from reconciler.engine.operator import OperatorSettings  # noqa: PLC0415 - heavy
-    from reconciler.engine.run import apply_planned  # noqa: PLC0415 - heavy
-    from reconciler.report.results import applied, results_text  # noqa: PLC0415 - heavy
+    from reconciler.apply.result import Outcome
+    from reconciler.base.clock import system_clock
+    from reconciler.engine.operator import OperatorSettings
+    from reconciler.engine.run import apply_planned
+    from reconciler.report.results import applied, results_text
 
     planned = await _plan(root)
     write_plan(planned)

@@ -49,8 +49,8 @@ def open_scope(
         UsageError: A name is not known, or the operator settings are not understood.
         UnreadableInput: Something cannot be read at all.
     """
-    from reconciler.engine.load import load_desired  # noqa: PLC0415 - heavy
-    from reconciler.engine.operator import load_settings  # noqa: PLC0415 - heavy
+    from reconciler.engine.load import load_desired
+    from reconciler.engine.operator import load_settings
 
     settings = load_settings(session.operator, os.environ, desired_state)
     state = load_desired(desired_state, revision)

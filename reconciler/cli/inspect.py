@@ -42,8 +42,8 @@ def inspect(
     All files are looked at together: chains and private keys are sought in every one of them. One passphrase serves for
     all; without one, what is not encrypted is still described.
     """
-    from reconciler.report.inspection import inspection  # noqa: PLC0415 - heavy
-    from reconciler.report.inspection_text import inspection_text  # noqa: PLC0415 - heavy
+    from reconciler.report.inspection import inspection
+    from reconciler.report.inspection_text import inspection_text
 
     passphrase = _passphrase(passphrase_env, passphrase_file, ask=ask_passphrase)
     document = inspection([_look(file, passphrase) for file in files], names or [], system_clock())
@@ -56,8 +56,8 @@ def inspect(
 
 def _passphrase(variable: str | None, file: Path | None, *, ask: bool) -> bytes | None:
     """The passphrase from wherever it is said to be; never from the command line, which others can see."""
-    from reconciler.base.references import EnvironmentSecret, FileSecret  # noqa: PLC0415 - heavy
-    from reconciler.base.secrets import resolve  # noqa: PLC0415 - heavy
+    from reconciler.base.references import EnvironmentSecret, FileSecret
+    from reconciler.base.secrets import resolve
 
     if (variable is not None) + (file is not None) + ask > 1:
         raise UsageError(
@@ -75,7 +75,7 @@ def _passphrase(variable: str | None, file: Path | None, *, ask: bool) -> bytes 
 
 
 def _look(file: Path, passphrase: bytes | None) -> Found:
-    from reconciler.report.inspection import Found  # noqa: PLC0415 - heavy
+    from reconciler.report.inspection import Found
 
     try:
         return Found(str(file), _contents(file, passphrase))
@@ -84,7 +84,7 @@ def _look(file: Path, passphrase: bytes | None) -> Found:
 
 
 def _contents(file: Path, passphrase: bytes | None) -> Contents:
-    from reconciler.pki.reading import LARGEST, Keys, read  # noqa: PLC0415 - heavy
+    from reconciler.pki.reading import LARGEST, Keys, read
 
     try:
         with file.open("rb") as opened:

@@ -21,6 +21,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given == ["--version"]:
         sys.stdout.write(f"reconciler {__version__}\n")
         return 0
-    from reconciler.cli.app import run  # noqa: PLC0415 - heavy, and not needed for the version
+    from reconciler.cli.app import run
 
     return run(given)

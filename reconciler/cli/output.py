@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def medium_of(stream: TextIO) -> Medium:
     """Width and colours of a stream: those of its terminal, none in a pipe. `NO_COLOR` and `COLUMNS` are respected."""
-    from reconciler.report.page import Medium  # noqa: PLC0415 - heavy
+    from reconciler.report.page import Medium
 
     asked = os.environ.get("COLUMNS", "")
     width = int(asked) if asked.isdecimal() and int(asked) else None
@@ -49,8 +49,8 @@ def progress(doing: str) -> Iterator[Notify | None]:
     if not _is_terminal(sys.stderr):
         yield None
         return
-    from rich.console import Console  # noqa: PLC0415 - heavy
-    from rich.text import Text  # noqa: PLC0415 - heavy
+    from rich.console import Console
+    from rich.text import Text
 
     seen: set[str] = set()
     with Console(stderr=True).status(Text(doing)) as line:

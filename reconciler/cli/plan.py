@@ -48,10 +48,10 @@ def plan(
     ] = False,
 ) -> Exit:
     """Show what would be done to the stores, and why. Changes nothing."""
-    import anyio  # noqa: PLC0415 - heavy
+    import anyio
 
-    from reconciler.base.clock import system_clock  # noqa: PLC0415 - kept with what uses it
-    from reconciler.engine.run import plan_fleet  # noqa: PLC0415 - heavy
+    from reconciler.base.clock import system_clock
+    from reconciler.engine.run import plan_fleet
 
     instant = _instant(at) if at is not None else None
     scope = open_scope(session_of(context), desired_state, revision, appliance, site)
@@ -79,8 +79,8 @@ def plan(
 
 def write_plan(planned: Planned) -> None:
     """Write a plan to stdout, for people."""
-    from reconciler.report.plan_text import plan_text  # noqa: PLC0415 - heavy
-    from reconciler.report.view import plan_view  # noqa: PLC0415 - heavy
+    from reconciler.report.plan_text import plan_text
+    from reconciler.report.view import plan_view
 
     view = plan_view(planned.plan, planned.observation.stores, planned.state.material)
     sys.stdout.write(plan_text(view, medium_of(sys.stdout)))

@@ -28,7 +28,7 @@ def schema(
     write: Annotated[Path | None, typer.Option(metavar="DIR", help="Write all of them into a folder.")] = None,
 ) -> Exit:
     """Show one JSON Schema, or write all of them into a folder."""
-    from reconciler.desired.schema import schema_text  # noqa: PLC0415 - heavy
+    from reconciler.desired.schema import schema_text
 
     models = dict(schema_models())
     if write is not None:
@@ -49,12 +49,12 @@ def schema(
 
 def schema_models() -> tuple[tuple[str, type[BaseModel]], ...]:
     """Every schema that is published: its name, and the model that it is generated from."""
-    from reconciler.desired.schema import declared_models  # noqa: PLC0415 - heavy
-    from reconciler.engine.operator import OperatorSettings  # noqa: PLC0415 - heavy
-    from reconciler.live.driver import driver_types  # noqa: PLC0415 - heavy
-    from reconciler.plan.model import Plan  # noqa: PLC0415 - heavy
-    from reconciler.report.results import Applied  # noqa: PLC0415 - heavy
-    from reconciler.report.status import Status  # noqa: PLC0415 - heavy
+    from reconciler.desired.schema import declared_models
+    from reconciler.engine.operator import OperatorSettings
+    from reconciler.live.driver import driver_types
+    from reconciler.plan.model import Plan
+    from reconciler.report.results import Applied
+    from reconciler.report.status import Status
 
     declared = declared_models({driver: each.configuration for driver, each in driver_types().items()})
     return (*declared, ("operator", OperatorSettings), ("plan", Plan), ("applied", Applied), ("status", Status))

@@ -35,12 +35,12 @@ def status(
     output_format: OutputFormat = Format.TEXT,
 ) -> Exit:
     """Show what the stores hold now, what is served, and what falls due. Changes nothing."""
-    import anyio  # noqa: PLC0415 - heavy
+    import anyio
 
-    from reconciler.base.clock import system_clock  # noqa: PLC0415 - kept with what uses it
-    from reconciler.engine.run import plan_fleet  # noqa: PLC0415 - heavy
-    from reconciler.report.status import status_of  # noqa: PLC0415 - heavy
-    from reconciler.report.status_text import status_text  # noqa: PLC0415 - heavy
+    from reconciler.base.clock import system_clock
+    from reconciler.engine.run import plan_fleet
+    from reconciler.report.status import status_of
+    from reconciler.report.status_text import status_text
 
     scope = open_scope(session_of(context), desired_state, revision, appliance, site)
     with progress("observing") as notify:

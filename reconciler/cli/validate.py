@@ -38,8 +38,8 @@ def validate(
     list_rules: Annotated[bool, typer.Option("--list-rules", help="Show all rules instead.")] = False,
 ) -> Exit:
     """Check the desired state, offline: every problem of every file, each with its place and what to do."""
-    from reconciler.base.clock import system_clock  # noqa: PLC0415 - kept with what uses it
-    from reconciler.engine.load import find_all, load_desired  # noqa: PLC0415 - heavy
+    from reconciler.base.clock import system_clock
+    from reconciler.engine.load import find_all, load_desired
 
     if list_rules:
         _write_rules(output_format)
@@ -51,7 +51,7 @@ def validate(
 
 
 def _write_findings(findings: Sequence[Finding], checked: str, output_format: ValidateFormat) -> None:
-    from reconciler.report import validation  # noqa: PLC0415 - heavy
+    from reconciler.report import validation
 
     match output_format:
         case ValidateFormat.JSON:
@@ -65,8 +65,8 @@ def _write_findings(findings: Sequence[Finding], checked: str, output_format: Va
 
 
 def _write_rules(output_format: ValidateFormat) -> None:
-    from reconciler.base.findings import rules  # noqa: PLC0415 - as far as they have been declared by now
-    from reconciler.report import validation  # noqa: PLC0415 - heavy
+    from reconciler.base.findings import rules
+    from reconciler.report import validation
 
     if output_format is ValidateFormat.JSON:
         write_json(validation.rules_document(rules()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from hypothesis import HealthCheck, given, note, settings
@@ -175,6 +175,12 @@ def test_planning_the_same_twice_gives_the_same_plan(fleet: Fleet) -> None:
     assert plan(fleet).plan == plan(fleet).plan
 
 
+class Given(Protocol):
+    """A test that hypothesis has wrapped."""
+
+    hypothesis: Any
+
+
 PROPERTIES = [
     test_no_prefix_of_a_plan_harms_a_name_that_was_served_by_a_good_certificate,
     test_a_second_plan_has_no_ready_action_and_holds_what_was_held,
@@ -185,6 +191,6 @@ PROPERTIES = [
 
 @pytest.mark.prove
 @pytest.mark.parametrize("examined", PROPERTIES, ids=lambda each: str(each.__name__).removeprefix("test_"))
-def test_at_length(examined: Any) -> None:
+def test_at_length(examined: Given) -> None:
     body: Callable[[Fleet], None] = examined.hypothesis.inner_test
     settings(max_examples=10_000, deadline=None, suppress_health_check=slow)(given(fleets())(body))()
