@@ -17,6 +17,7 @@ from reconciler.live.store import Origin
 from reconciler.pki.chain import needed_issuers
 from reconciler.pki.names import SubjectAlternativeName, parse_name
 from reconciler.plan.model import Reason
+from reconciler.rules.validity import renewal_instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -166,11 +167,6 @@ def _self_signed_target(
     policy = model.renew_before or state.policy.renew_before
     due = why_due(newest.not_before, newest.not_after, policy, model.issued_after, now)
     return Target(declared, material, newest.fingerprint, newest.not_before, due)
-
-
-def renewal_instant(not_before: dt.datetime, not_after: dt.datetime, renew_before: dt.timedelta) -> dt.datetime:
-    """When a certificate falls due: `renew_before` its end, or a third of its lifetime where that is shorter."""
-    return not_after - min(renew_before, (not_after - not_before) / 3)
 
 
 def why_due(

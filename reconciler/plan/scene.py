@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.plan.model import Action, Reason
+from reconciler.plan.model import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,8 +90,3 @@ def source(position: Position) -> str:
 def reason(code: str, sentence: str) -> Reason:
     """A reason in code and words."""
     return Reason(code=code, sentence=sentence)
-
-
-def ids(actions: tuple[Action, ...]) -> tuple[str, ...]:
-    """The ids of actions."""
-    return tuple(each.id for each in actions)

@@ -12,9 +12,10 @@ from pydantic import ConfigDict, Field
 
 from reconciler.base.findings import Finding
 from reconciler.pki.chain import ChainBuilder
-from reconciler.plan.matching import CertificateClass, Classified, renewal_instant
+from reconciler.plan.matching import CertificateClass, Classified
 from reconciler.plan.model import Candidate, PlanModel
 from reconciler.report import words
+from reconciler.rules.validity import renewal_instant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

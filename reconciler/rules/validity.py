@@ -46,10 +46,15 @@ NOT_YET_VALID = rule(
 )
 
 
+def renewal_instant(not_before: dt.datetime, not_after: dt.datetime, renew_before: dt.timedelta) -> dt.datetime:
+    """When a certificate falls due: `renew_before` its end, or a third of its lifetime where that is shorter."""
+    return not_after - min(renew_before, (not_after - not_before) / 3)
+
+
 def renewal_due(certificate: Declared[Certificate], leaf: pki.Certificate, state: DesiredState) -> dt.datetime:
-    """When a certificate falls due: `renew_before` its expiration, or a third of its lifetime where that is less."""
+    """When a committed certificate falls due, by what is declared for it or by the policy."""
     before = certificate.model.renew_before or state.policy.renew_before
-    return leaf.not_after - min(before, (leaf.not_after - leaf.not_before) / 3)
+    return renewal_instant(leaf.not_before, leaf.not_after, before)
 
 
 def expired(facts: Facts) -> Iterator[Finding]:

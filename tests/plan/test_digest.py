@@ -97,6 +97,14 @@ def test_who_follows_whom_and_how_far_planning_came_are() -> None:
     assert digest([east.model_copy(update={"progress": Progress.UNREACHABLE})]) != PLAN.digest
 
 
+def test_what_is_served_before_is_part_of_it_too() -> None:
+    east = part(PLAN)
+    first, *rest = east.serving
+    bad = tuple(each.model_copy(update={"good": False}) for each in first.before)
+    changed = (first.model_copy(update={"before": bad}), *rest)
+    assert digest([east.model_copy(update={"serving": changed})]) != PLAN.digest
+
+
 def test_served_names_are_even_where_no_action_differs() -> None:
     quiet = Scene({"old": provided(OLD)}, default="old")
     wanted = quiet.plan(LIVE)

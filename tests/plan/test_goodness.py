@@ -176,3 +176,24 @@ def test_what_does_not_exist_yet_is_self_signed_and_trusted_by_no_build() -> Non
     world = World.of(store()).with_entry(entry)
     assert Judge(Clients((), SETTLE), NOW, Chains()).is_good(entry, SITE, world)
     assert not Judge(Clients((build(-9, one()),), SETTLE), NOW, Chains()).is_good(entry, SITE, world)
+
+
+def test_a_longer_chain_that_nobody_trusts_counts_like_a_shorter_one() -> None:
+    root = Authority.root("Root")
+    issuer = root.intermediate("Issuer")
+    detour = Authority.root("Other").intermediate("Middle")
+    issued = leaf(issuer)
+    rows = [*chain_of(issuer), *chain_of(detour), keyless(detour.cross_sign(issuer), "detour")]
+    world = World.of(store(keyed(issued, "leaf"), *rows))
+    assert why(issued, world, build(-100, root, detour)) is None
+    assert why(issued, world, build(-100, root)) == "untrusted-by-clients"
+
+
+def test_a_key_that_arrives_changes_the_judgement() -> None:
+    issued = leaf(one())
+    world = World.of(store(keyless(issued, "leaf"), chain_of(one())))
+    bare = world.entries[issued.certificate.fingerprint]
+    judge = Judge(Clients((), SETTLE), NOW, Chains())
+    assert judge.why_unsound(bare, world)
+    whole = replace(bare, has_key=True)
+    assert judge.why_unsound(whole, world.with_entry(whole)) is None

@@ -117,6 +117,11 @@ class TestAHoldThatOutlives:
         assert found(plan) == [rule]
         assert [each.code for each in plan.by_hand] == ["client-software"]
 
+    def test_the_last_good_certificate_for_a_name_counts(self) -> None:
+        ending = leaf(one(), start=-364, end=0.5)
+        live = store(keyed(ending, "ending"), keyed(OLD, "old"), chain_of(one()), default=OLD)
+        assert found(replace(CHANGE, clients=SETTLING).plan(live)) == ["client-settling"]
+
     def test_the_name_that_is_lost_first_counts(self) -> None:
         long, short = leaf(one(), names=[SITE]), leaf(one(), names=["east.example.com"], end=0.5)
         live = store(keyed(long, "long"), keyed(short, "short"), chain_of(one()), default=long)

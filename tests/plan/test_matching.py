@@ -9,7 +9,8 @@ import pytest
 
 from reconciler.live.store import LiveCertificate, Origin
 from reconciler.plan.matching import CertificateClass as Class
-from reconciler.plan.matching import renewal_instant, why_due
+from reconciler.plan.matching import why_due
+from reconciler.rules.validity import renewal_instant
 from tests.plan.scenes import (
     ALL,
     OWN,
@@ -169,6 +170,13 @@ class TestSelfSigned:
             "newest": Class.RETIRED,
             "older": Class.DECLARED,
         }
+
+    def test_one_that_another_member_retires_does_not_count_anywhere(self) -> None:
+        exposed = keyed(own(start=-5), "exposed")
+        pair = replace(self.SCENE, west=retire(exposed))
+        planning = pair.planning(store(exposed, default=exposed), store())
+        assert planning.classes["east"][exposed.fingerprint].kind is Class.PREVIOUS
+        assert steps(planning.plan) == ["create own", "default own"]
 
     def test_the_latest_start_on_any_reachable_member_wins_for_the_whole_site(self) -> None:
         pair = replace(self.SCENE, west="")

@@ -124,3 +124,27 @@ def test_a_plan_says_when_and_from_what_it_was_made() -> None:
 def test_a_plan_survives_being_saved_and_read() -> None:
     plan = PAIR.planning(store(), store()).plan
     assert Plan.model_validate_json(plan.model_dump_json(by_alias=True)) == plan
+
+
+def test_what_the_appliance_lists_itself_is_found_there() -> None:
+    own = OWN.replace("source: {kind: self_signed, valid_for: 365d}", "source: {kind: requested}")
+    files = {
+        "appliances/alone.yaml": "hostname: alone.example.com\nstore: {driver: directory}\n"
+        "certificates: [own]\nclient_software: none\n",
+        "certificates/own.yaml": own,
+    }
+    plan = make_plan(Fleet(desired(files), {"alone": store()}, {}, (), Stopped()), NOW).plan
+    [finding] = plan.all_findings
+    assert str(finding).startswith("appliances/alone.yaml:3:16 unsupported-source own is requested from a CA")
+
+
+def test_a_certificate_whose_file_is_broken_is_nobodys() -> None:
+    files = {
+        "appliances/alone.yaml": "hostname: alone.example.com\nstore: {driver: directory}\n"
+        "certificates: [gone]\nclient_software: none\n",
+    }
+    stopped = Stopped(appliances=frozenset({"alone"}))
+    live = store(keyed(CURRENT, "current"))
+    planning = make_plan(Fleet(desired(files), {"alone": live}, {}, (), stopped), NOW)
+    assert part(planning.plan, "alone").actions == ()
+    assert planning.classes["alone"][CURRENT.certificate.fingerprint].certificate is None

@@ -19,7 +19,7 @@ from tests.plan.universe import fleets, perform, plan
 from tests.support.authority import NOW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from reconciler.desired.state import DesiredState
     from reconciler.live.store import LiveCertificate, LiveStore
@@ -192,5 +192,9 @@ PROPERTIES = [
 @pytest.mark.prove
 @pytest.mark.parametrize("examined", PROPERTIES, ids=lambda each: str(each.__name__).removeprefix("test_"))
 def test_at_length(examined: Given) -> None:
-    body: Callable[[Fleet], None] = examined.hypothesis.inner_test
-    settings(max_examples=10_000, deadline=None, suppress_health_check=slow)(given(fleets())(body))()
+    @settings(max_examples=10_000, deadline=None, suppress_health_check=slow)
+    @given(fleets())
+    def at_length(fleet: Fleet) -> None:
+        examined.hypothesis.inner_test(fleet)
+
+    at_length()

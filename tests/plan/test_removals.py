@@ -159,6 +159,20 @@ class TestUndeclared:
         assert held(plan) == {"remove west": ("served-name-lost", None)}
         assert found(plan) == ["served-name-lost"]
 
+    def test_is_kept_where_only_bad_certificates_would_be_left(self) -> None:
+        lapsed = keyed(leaf(one(), start=-400, end=-1, names=["west.example.com"], common_name="Lapsed"), "lapsed")
+        needed = keyed(leaf(one(), names=["west.example.com"], common_name="West"), "west")
+        scene = replace(SCENE, site="protected_names: [west.example.com]\n", east=retire(needed))
+        plan = scene.plan(store(SETTLED, needed, lapsed, default=CURRENT))
+        assert steps(plan) == []
+        assert held(plan) == {"remove west": ("served-name-lost", None)}
+
+    def test_what_starts_with_the_declared_one_is_neither_older_nor_newer(self) -> None:
+        twin = keyed(leaf(one(), start=-10, common_name="Twin"), "twin")
+        live = store(SETTLED, twin, default=CURRENT)
+        assert found(SCENE.plan(live)) == ["undeclared"]
+        assert steps(PRUNING.plan(live)) == ["remove twin"]
+
     def test_factory_and_what_the_appliance_manages_are_never_touched(self) -> None:
         managed = LiveCertificate(leaf(two()).certificate, "managed", has_key=True, origin=Origin.APPLIANCE)
         scene = replace(PRUNING, east=retire(factory(), managed, more="undeclared: remove\n"))
@@ -306,6 +320,12 @@ class TestCeiling:
         bare = [replace(each, has_key=False) for each in self.THREE]
         plan = PRUNING.plan(store(SETTLED, bare, default=CURRENT))
         assert len(steps(plan)) == 3
+
+    def test_and_go_where_those_with_a_key_must_stay(self) -> None:
+        bare = replace(stranger("bare"), has_key=False)
+        plan = PRUNING.plan(store(SETTLED, self.THREE, bare, default=CURRENT))
+        assert steps(plan) == ["remove bare"]
+        assert len(held(plan)) == 3
 
     def test_retired_ones_count_too(self) -> None:
         scene = replace(SCENE, east=retire(*self.THREE))
