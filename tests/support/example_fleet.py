@@ -34,7 +34,7 @@ def main() -> None:
     _write("access/leaf.pem", access.pem())
     _write("access/key.p12", access.pkcs12(PASSPHRASE, friendly_name="access.example.com"))
     _write("atlas/leaf.pem", atlas.pem())
-    _write("atlas/key.pem", atlas.key_pem(PASSPHRASE))
+    _write("atlas/key.p12", atlas.pkcs12(PASSPHRASE, friendly_name="Atlas wildcard"))
 
 
 def _write(path: str, content: bytes) -> None:
