@@ -1,0 +1,108 @@
+"""`make bench`: how long the program takes over a large fleet, as ratios to what cannot be avoided.
+
+Everything is measured in fresh processes of one run, turn by turn, so that a busy machine burdens both sides of a ratio
+alike. Absolute times are of this machine at this hour; only ratios are worth comparing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+from reconciler.base.clock import system_clock
+from tests.bench.fleet import make_fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_APPLIANCES = 1000
+_ROUNDS = 3
+_STARTS = 10
+
+
+class Measured(TypedDict):
+    """What `tests.bench.measure` writes."""
+
+    phases: dict[str, float]
+    memory: float
+    lines: int
+    last: str
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Generate the fleet, measure, and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help=f"fraction of {_APPLIANCES} appliances")
+    scale = parser.parse_args(arguments).scale
+    with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as folder:
+        begin = time.perf_counter()
+        size = make_fleet(Path(folder), max(1, round(_APPLIANCES * scale)), system_clock())
+        _print(f"{size}\ngenerated in {time.perf_counter() - begin:.1f} s\n")
+        _measure_fleet(Path(folder) / "desired-state")
+    _measure_start()
+
+
+def _measure_fleet(root: Path) -> None:
+    found: dict[str, list[Measured]] = {"floor": [], "plan": [], "validate": []}
+    for _ in range(_ROUNDS):
+        for what, measured in found.items():
+            measured.append(_run(what, root))
+    _print(f"seconds, {_ROUNDS} rounds   {'min':>8}{'median':>8}{'max':>8}")
+    for what, measured in found.items():
+        for phase in measured[0]["phases"]:
+            _row(f"{what}, {phase}", [each["phases"][phase] for each in measured])
+        _row(what, [_total(each) for each in measured])
+        _row(f"{what}, peak MB", [each["memory"] for each in measured], digits=0)
+    for what in ("plan", "validate"):
+        pairs = zip(found[what], found["floor"], strict=True)
+        _row(f"{what} / floor", [_total(each) / _total(floor) for each, floor in pairs])
+    _print(f"\nplan: {found['plan'][0]['lines']} lines; {found['plan'][0]['last']}\n")
+
+
+def _measure_start() -> None:
+    """What it costs to start the program at all, next to what it costs to start Python."""
+    program, bare = [], []
+    for _ in range(_STARTS):
+        program.append(_time([str(Path(sys.executable).with_name("reconciler")), "--version"]))
+        bare.append(_time([sys.executable, "-c", "pass"]))
+    _print(f"milliseconds, {_STARTS} starts {'min':>7}{'median':>8}{'max':>8}")
+    _row("reconciler --version", [1000 * each for each in program], digits=0)
+    _row("python -c pass", [1000 * each for each in bare], digits=0)
+    _row("ratio", [one / other for one, other in zip(program, bare, strict=True)])
+
+
+def _run(what: str, root: Path) -> Measured:
+    command = [sys.executable, "-m", "tests.bench.measure", what, str(root)]
+    done = subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[2])
+    measured: Measured = json.loads(done.stdout)
+    return measured
+
+
+def _time(command: list[str]) -> float:
+    begin = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - begin
+
+
+def _total(measured: Measured) -> float:
+    return sum(measured["phases"].values())
+
+
+def _row(title: str, values: list[float], digits: int = 2) -> None:
+    figures = (min(values), statistics.median(values), max(values))
+    _print(f"{title:22}" + "".join(f"{each:8.{digits}f}" for each in figures))
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    main()
