@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema  # type: ignore[import-untyped]  # it comes without types
 import pytest
 
-from reconciler.base.errors import UsageError
+from reconciler.base.errors import UnreadableInput, UsageError
 from reconciler.cli.schema import schema, schema_models
 from reconciler.desired.compose import compose
 from reconciler.desired.nodes import plain
@@ -79,6 +79,12 @@ def test_the_command_shows_one_or_writes_all(tmp_path: Path, capsys: pytest.Capt
     assert capsys.readouterr().out == (SCHEMAS / "site.schema.json").read_text(encoding="utf-8")
     schema(write=tmp_path / "new")
     assert {path.name for path in (tmp_path / "new").iterdir()} == {path.name for path in SCHEMAS.iterdir()}
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnreadableInput, match="cannot be written"):
+        schema(write=tmp_path / "file")
 
 
 @pytest.mark.parametrize("name", ["sites", None])

@@ -52,8 +52,8 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # word before a question mark. In YAML 1.2 (section 7.3.3) a colon between two characters of a word belongs to the word,
 # and so does a question mark beside one, here as everywhere. They are masked for the parser, one character for another,
 # so that places stay as they are. After a quote or a bracket a colon separates key and value.
-_INNER_COLON = re.compile(r"""(?<=[^\s"'\[\]{},]):(?=[^\s\[\]{},])""")
-_QUESTION_MARK = re.compile(r"""(?<=[^\s"'\[\]{},])\?|\?(?=[^\s\[\]{},])""")
+_INNER_COLON = re.compile(r"""(?<=[^ \t\r\n"'\[\]{},]):(?=[^ \t\r\n\[\]{},])""")
+_QUESTION_MARK = re.compile(r"""(?<=[^ \t\r\n"'\[\]{},])\?|\?(?=[^ \t\r\n\[\]{},])""")
 _BREAK = re.compile("\r\n|\r|\n")
 
 
@@ -317,9 +317,8 @@ class _Composer:
             raise _Fatal(self._flaw(rules.YAML_LIMIT, message, "write the values out", mark))
         self._spend(anchor.nodes, mark)
         self._deep(len(self._frames) + anchor.height, mark)
-        if self._frames:
-            frame = self._frames[-1]
-            frame.deepest = max(frame.deepest, len(self._frames) + anchor.height)
+        frame = self._frames[-1]  # There is one: what an alias refers to stands in the same document.
+        frame.deepest = max(frame.deepest, len(self._frames) + anchor.height)
         self._add(anchor.node)
 
     def _add(self, node: _Part) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from inspect import isclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, assert_never, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -75,7 +75,7 @@ def _tell(detail: ErrorDetails, model: type[BaseModel], document: Document, hint
             told = Told(rules.UNKNOWN_KEY, f"the key `{shown(str(last))}` means nothing here", remedy, where)
         case "missing":
             told = Told(rules.MISSING_KEY, f"{name} is missing", _add(model, path, document.root), place)
-        case "union_tag_not_found" if isinstance(node, Mapping):
+        case "union_tag_not_found":
             key = context["discriminator"].strip("'")
             told = Told(rules.MISSING_KEY, f"`{key}` is missing", f"add `{key}:`", place)
         case "union_tag_invalid" if isinstance(node, Mapping):
@@ -102,8 +102,6 @@ def _name(path: Path) -> str:
 def _sentence(kind: str, name: str, node: Node, detail: ErrorDetails, context: dict[str, Any]) -> tuple[str, str]:
     """Message and remedy for a value of the wrong type or size."""
     expected = _EXPECTED.get(kind)
-    if kind == "union_tag_not_found":
-        expected = _EXPECTED["model_type"]
     if expected:
         what = _described(node)
         quote = expected == "text" and isinstance(node, Scalar) and node.value is not None
@@ -148,6 +146,8 @@ def _described(node: Node) -> str:
             return "a number"
         case Scalar():
             return "text"
+        case _:
+            assert_never(node)
 
 
 def _locate(detail: ErrorDetails, root: Node) -> tuple[Path, Node]:

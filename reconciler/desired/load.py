@@ -225,8 +225,9 @@ class _Loader:
         material = {name: self._reader.material(each) for name, each in self._objects[Kind.CERTIFICATE].items()}
         builds = {}
         for each in (*self._objects[Kind.SITE].values(), *self._objects[Kind.APPLIANCE].values()):
-            if each.model.client_software not in (None, "none"):
-                builds[each.about] = self._reader.builds(each)
+            declared = self._reader.builds(each)
+            if declared:
+                builds[each.about] = declared
         return material, builds
 
     # What nothing refers to

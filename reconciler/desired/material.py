@@ -119,9 +119,8 @@ class MaterialReader:
 
     def builds(self, declared: Declared[Site] | Declared[Appliance]) -> tuple[Build, ...]:
         """The software builds that an object declares."""
-        builds = declared.model.client_software
-        if builds is None or builds == "none":
-            return ()
+        software = declared.model.client_software
+        builds = () if software is None or software == "none" else software
         return tuple(
             Build(
                 build.installed_at,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from reconciler.base.findings import Kind
 from reconciler.base.references import CommittedPath
@@ -58,6 +58,8 @@ def texts(node: Node) -> Iterator[str]:
         case Mapping():
             for _, value in node.entries:
                 yield from texts(value)
+        case _:
+            assert_never(node)
 
 
 def _names(document: Document, pattern: Path) -> Iterator[tuple[Path, str]]:

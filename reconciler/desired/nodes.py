@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from reconciler.base.position import Position
 
@@ -50,6 +50,8 @@ def plain(node: Node) -> object:
             return tuple(plain(item) for item in node.items)
         case Mapping():
             return {key.value: plain(value) for key, value in node.entries}
+        case _:
+            assert_never(node)
 
 
 @dataclass(frozen=True, slots=True)

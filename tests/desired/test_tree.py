@@ -183,7 +183,7 @@ def test_without_git_only_revisions_cannot_be_read(root: Path) -> None:
         check=True,
         capture_output=True,
         text=True,
-        env={"PATH": "/nonexistent"},
+        env={**os.environ, "PATH": "/nonexistent"},
     )
     assert done.stdout == "there is no git program - install git, or leave out --revision\n"
 
