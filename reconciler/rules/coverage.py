@@ -156,7 +156,8 @@ def atlas_wildcard(facts: Facts) -> Iterator[Finding]:
     """One certificate covers the site's hostname and, by a wildcard, every traffic node."""
     for site in facts.state.sites.values():
         names = site.model.traffic_nodes
-        if site.model.topology != "atlas" or not all(name in facts.state.appliances for name in names):
+        known = all(name in facts.state.appliances for name in names)
+        if site.model.topology != "atlas" or not names or not known:
             continue
         nodes = tuple(facts.state.appliances[name].model.hostname for name in names)
         certificates = site.model.certificates
