@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 # Declaring the rules of planning is all that is wanted of it here: an acknowledgement may name any rule.
 import reconciler.plan.rules  # noqa: F401
+from reconciler.base.memory import without_cycle_search
 from reconciler.desired.load import load
 from reconciler.desired.tree import open_tree
 from reconciler.live.driver import driver_types
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.desired.state import DesiredState
 
 
+@without_cycle_search()
 def load_desired(path: Path, revision: str | None = None) -> DesiredState:
     """Read a desired state with the options of all installed drivers. Problems of form are among its findings.
 
@@ -34,6 +36,7 @@ def load_desired(path: Path, revision: str | None = None) -> DesiredState:
     return load(open_tree(path, revision), options, display_root=_as_people_name(path))
 
 
+@without_cycle_search()
 def find_all(state: DesiredState, now: dt.datetime) -> tuple[Finding, ...]:
     """Everything that can be found without asking an appliance, but for what is acknowledged."""
     return acknowledge(state, (*state.findings, *check(state, now)), OFFLINE, now)

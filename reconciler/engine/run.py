@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from reconciler.apply.executor import Executor
 from reconciler.apply.uploads import Uploads
 from reconciler.base.errors import UsageError
+from reconciler.base.memory import without_cycle_search
 from reconciler.engine.stores import Stores
 from reconciler.plan.planner import Fleet, make_plan
 from reconciler.plan.rules import JUDGED
@@ -34,7 +35,8 @@ Notify: TypeAlias = Callable[[str, str], None]
 """Told of progress: the appliance, and what is happening on it now."""
 
 
-@dataclass(frozen=True)
+# Not shown in full: when an event loop ends, asyncio asks for the text of what its task returned.
+@dataclass(frozen=True, repr=False)
 class Observation:
     """What was seen of the fleet.
 
@@ -47,7 +49,7 @@ class Observation:
     failures: Mapping[str, StoreError]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Planned:
     """A plan and what it was made from.
 
@@ -112,8 +114,20 @@ async def plan_fleet(
         allow_removals: Overrides the policy's ceiling on removals.
         notify: Told of progress.
     """
-    observation = await observe_fleet(state, settings, clock, only=only, notify=notify)
-    now = at or clock()
+    with without_cycle_search():
+        observation = await observe_fleet(state, settings, clock, only=only, notify=notify)
+        return _plan(state, observation, at or clock(), as_of=at, only=only, allow_removals=allow_removals)
+
+
+def _plan(
+    state: DesiredState,
+    observation: Observation,
+    now: dt.datetime,
+    *,
+    as_of: dt.datetime | None,
+    only: frozenset[str] | None,
+    allow_removals: int | None,
+) -> Planned:
     raw = (*state.findings, *check(state, now))
     accepted = acknowledge(state, raw, OFFLINE, now)
     fleet = Fleet(
@@ -125,7 +139,7 @@ async def plan_fleet(
         only,
         allow_removals,
     )
-    planning = make_plan(fleet, now, as_of=at)
+    planning = make_plan(fleet, now, as_of=as_of)
     whole = only is None and not observation.failures
     plan = _acknowledged(state, planning.plan, raw, OFFLINE | JUDGED if whole else OFFLINE, now)
     return Planned(state, observation, plan, planning.classes)

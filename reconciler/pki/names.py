@@ -8,11 +8,15 @@ liberal, by the rule of the driver; it lives in `reconciler.pki.selection`.
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
 import idna
+
+_LABEL = "(?!-)[a-z0-9_-]{1,63}(?<!-)"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
 
 class NameType(StrEnum):
@@ -55,21 +59,11 @@ def normalize_dns(name: str) -> str:
         except idna.IDNAError as error:
             raise ValueError(f"{name!r} is not a host name: {error}") from error
     host = host.lower()
-    labels = host.split(".")
-    if len(wildcard + host) > 253 or not all(_is_label(label) for label in labels):  # noqa: PLR2004 - RFC 1035
+    if len(wildcard + host) > 253 or not _HOST.fullmatch(host):  # noqa: PLR2004 - RFC 1035
         raise ValueError(f"{name!r} is not a host name")
-    if labels[-1].isdigit() and not wildcard:
+    if host.rpartition(".")[2].isdigit() and not wildcard:
         raise ValueError(f"{name!r} is neither a host name nor an IP address")
     return wildcard + host
-
-
-def _is_label(label: str) -> bool:
-    return (
-        0 < len(label) <= 63  # noqa: PLR2004 - RFC 1035
-        and label[0] != "-"
-        and label[-1] != "-"
-        and all(character.isalnum() or character in "-_" for character in label)
-    )
 
 
 def parse_name(text: str) -> SubjectAlternativeName:
@@ -111,6 +105,15 @@ def pattern_covers(pattern: str, host: str) -> bool:
     return bool(dot) and parent == suffix and "." in suffix
 
 
+@lru_cache(maxsize=65536)
+def _address(name: str) -> str:
+    """The canonical form of an IP address; empty where the name is none."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return ""
+
+
 def covers(names: tuple[SubjectAlternativeName, ...], name: str) -> bool:
     """Whether a certificate with these subject alternative names covers a host name or IP address.
 
@@ -120,8 +123,7 @@ def covers(names: tuple[SubjectAlternativeName, ...], name: str) -> bool:
         names: All subject alternative names of a certificate.
         name: A host name, a wildcard (covered only by itself), or an IP address.
     """
-    try:
-        address = str(ipaddress.ip_address(name))
-    except ValueError:
+    address = _address(name)
+    if not address:
         return any(each.type is NameType.DNS and pattern_covers(each.value, name) for each in names)
     return any(each.type is NameType.IP and each.value == address for each in names)

@@ -7,6 +7,7 @@ choice among several open, so the answer is a set. Planner and run-time checker 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from reconciler.pki.names import NameType, SubjectAlternativeName, normalize_dns, pattern_covers
@@ -54,24 +55,32 @@ class Selectable(Protocol):
 S = TypeVar("S", bound=Selectable)
 
 
+@lru_cache(maxsize=65536)
+def _comparable(name: str) -> str:
+    """A name or pattern as it is compared; empty, which nothing equals, where it is no host name."""
+    try:
+        return normalize_dns(name)
+    except ValueError:
+        return ""
+
+
 def is_candidate(certificate: Selectable, name: str, rule: CandidateRule) -> bool:
     """Whether a certificate might be chosen for a server name, by the driver's own rule."""
-    patterns = [each.value for each in certificate.subject_alternative_names if each.type is NameType.DNS]
-    if rule.common_name and certificate.common_name:
-        patterns.append(certificate.common_name)
-    return any(_might_match(pattern, name, rule) for pattern in patterns)
+    asked = _comparable(name)
+    if not asked:
+        return False
+    for each in certificate.subject_alternative_names:
+        if each.type is NameType.DNS and _might_match(each.value, asked, rule):
+            return True
+    return rule.common_name and _might_match(certificate.common_name, asked, rule)
 
 
 def _might_match(pattern: str, name: str, rule: CandidateRule) -> bool:
-    if pattern_covers(pattern, name):
-        return True
-    try:
-        pattern, name = normalize_dns(pattern), normalize_dns(name)
-    except ValueError:
-        return False
-    if not pattern.startswith("*."):
-        return False
-    suffix = pattern[1:]
+    normal = _comparable(pattern)
+    if not normal.startswith("*."):
+        # One that is not ASCII or ends in a dot should not be in a certificate, and matches nothing.
+        return normal == name and pattern.isascii() and not pattern.endswith(".")
+    suffix = normal[1:]
     head = name.removesuffix(suffix)
     return head != name and bool(head) and (rule.deep_wildcards or "." not in head)
 
