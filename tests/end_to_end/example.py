@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.apply.result import ApplianceResult
+    from reconciler.desired.state import DesiredState
     from reconciler.engine.run import Planned
     from reconciler.live.driver import CertificateForm, Driver, ExportedFile, ExportOptions, Upload
     from reconciler.live.store import LiveStore
@@ -81,6 +82,15 @@ class Example:
         seen = anyio.run(observe_fleet, load_desired(self.root), self.settings, system_clock)
         assert not seen.failures
         return seen.stores
+
+    def observe_one(self, state: DesiredState, appliance: str) -> LiveStore:
+        """What one store holds, without reading the desired state anew."""
+
+        async def look() -> LiveStore:
+            async with Stores(state, self.settings, system_clock).open(appliance) as driver:
+                return await driver.observe()
+
+        return anyio.run(look)
 
     def change(self, appliance: str, act: Callable[[Driver], Awaitable[None]]) -> None:
         """Do something by hand to a store."""

@@ -65,11 +65,9 @@ def keys_below(folder: Path) -> list[object]:
 
 
 def committed_keys(folder: Path, passphrase: bytes) -> list[object]:
-    """Every encrypted private key below a folder that a passphrase opens: PEM files and PKCS#12."""
-    encrypted = [load_pem_private_key(each.read_bytes(), passphrase) for each in folder.rglob("key.pem")]
+    """Every private key in the PKCS#12 files below a folder that a passphrase opens."""
     return [
-        *encrypted,
-        *(pkcs12.load_key_and_certificates(each.read_bytes(), passphrase)[0] for each in folder.rglob("*.p12")),
+        pkcs12.load_key_and_certificates(each.read_bytes(), passphrase)[0] for each in sorted(folder.rglob("*.p12"))
     ]
 
 

@@ -144,7 +144,7 @@ class Committed:
         self._write("issuing.pem", Issued(self.issuing.certificate, self.issuing.key).pem())
         atlas = self._issue(["*.atlas.example.com"], "Example Atlas access", "ec-p256", start)
         self._write("atlas/leaf.pem", atlas.pem())
-        self._write("atlas/key.pem", atlas.key_pem(PASSPHRASE))
+        self._write("atlas/key.p12", atlas.pkcs12(PASSPHRASE))
         self.access(start)
 
     def access(self, started: dt.datetime) -> None:
@@ -168,7 +168,7 @@ class Watch:
     Attributes:
         example: The fleet.
         haproxy: What serves it; it is reloaded by the operator's command.
-        plan: What is carried out.
+        planned: What is carried out.
         well: Names that have been well served at some time, by appliance.
         calls: What was called.
         changes: How often what is served for a name was another certificate than the time before.
@@ -176,7 +176,7 @@ class Watch:
 
     example: Example
     haproxy: HAProxy
-    plan: Plan
+    planned: Planned
     well: set[tuple[str, str]] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
     changes: int = 0
@@ -198,9 +198,9 @@ class Watch:
 
     def look(self, appliance: str) -> None:
         """Ask for every name of an appliance."""
-        store = self.example.observe()[appliance]
+        store = self.example.observe_one(self.planned.state, appliance)
         assert not store.unfinished
-        part = next(each for each in self.plan.appliances if each.name == appliance)
+        part = next(each for each in self.planned.plan.appliances if each.name == appliance)
         names = [row.name for row in part.serving]
         port = self.haproxy.ports[appliance]
         for name in (*names, *UNDECLARED_NAMES):
@@ -219,7 +219,7 @@ def carry_out(example: Example, haproxy: HAProxy) -> tuple[Planned, Watch]:
     """Plan and apply under observation, with the reload command that an operator would set."""
     operated = replace(example, settings=OperatorSettings(reload=dict.fromkeys(APPLIANCES, haproxy.reload_command)))
     planned = operated.plan()
-    watch = Watch(operated, haproxy, planned.plan)
+    watch = Watch(operated, haproxy, planned)
     operated.apply(planned, watch.after)
     return planned, watch
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WRONG = "wrong-but-just-as-secret"
-KEY_FILES = ("certificates/access/key.p12", "certificates/atlas/key.pem")
+KEY_FILES = ("certificates/access/key.p12", "certificates/atlas/key.p12")
 DUMP = """
 import json, os, sys
 with open(sys.argv[1], "a") as file:
@@ -36,8 +36,10 @@ with open(sys.argv[1], "a") as file:
 
 
 def needles_of(example: Example) -> Needles:
-    keys = keys_below(example.root.parent / ".stores") + committed_keys(example.root / "certificates", PASSPHRASE)
-    return Needles.of(keys, [PASSPHRASE, WRONG.encode()])
+    stored, committed = keys_below(example.root.parent / ".stores"), committed_keys(example.root, PASSPHRASE)
+    assert len(stored) >= len(APPLIANCES)
+    assert len(committed) == len(KEY_FILES)
+    return Needles.of([*stored, *committed], [PASSPHRASE, WRONG.encode()])
 
 
 def commands(example: Example) -> Iterator[list[str | Path]]:
