@@ -1,6 +1,6 @@
 """The PEM files that a TLS front end loads: leaf, chain and key in one file. Reading one exactly, and writing one.
 
-Unlike `reconciler.pki.formats`, which takes whatever people upload, this module judges a file as HAProxy does: the
+Unlike `reconciler.pki.reading`, which takes whatever people upload, this module judges a file as HAProxy does: the
 first certificate is the leaf, the first key must be its key and unencrypted, and a file that breaks off is refused.
 """
 
