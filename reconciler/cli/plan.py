@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.base.errors import UsageError
+from reconciler.base.memory import without_cycle_search
 from reconciler.cli.exits import Exit, worst
 from reconciler.cli.fleet import exits_of, open_scope
 from reconciler.cli.options import (
@@ -82,8 +83,9 @@ def write_plan(planned: Planned) -> None:
     from reconciler.report.plan_text import plan_text
     from reconciler.report.view import plan_view
 
-    view = plan_view(planned.plan, planned.observation.stores, planned.state.material)
-    sys.stdout.write(plan_text(view, medium_of(sys.stdout)))
+    with without_cycle_search():
+        view = plan_view(planned.plan, planned.observation.stores, planned.state.material)
+        sys.stdout.write(plan_text(view, medium_of(sys.stdout)))
     sys.stdout.flush()
 
 

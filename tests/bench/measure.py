@@ -40,6 +40,7 @@ def measure_plan(root: Path, phases: Phases) -> str:
     import anyio  # noqa: PLC0415 - imports are measured
 
     from reconciler.base.clock import system_clock  # noqa: PLC0415
+    from reconciler.base.memory import without_cycle_search  # noqa: PLC0415
     from reconciler.engine import run  # noqa: PLC0415
     from reconciler.engine.load import load_desired  # noqa: PLC0415
     from reconciler.engine.operator import OperatorSettings  # noqa: PLC0415
@@ -67,7 +68,8 @@ def measure_plan(root: Path, phases: Phases) -> str:
     engine.update(observe_fleet=observing, make_plan=planning)
     planned = anyio.run(run.plan_fleet, state, OperatorSettings(), system_clock)
     phases.end("rules")
-    text = plan_text(plan_view(planned.plan, planned.observation.stores, state.material), Medium())
+    with without_cycle_search():
+        text = plan_text(plan_view(planned.plan, planned.observation.stores, state.material), Medium())
     phases.end("render")
     return text
 
