@@ -137,7 +137,9 @@ class Target:
         """What is kept beside the certificates, without what concerns nothing that is still there."""
         # An answered request's name stays until its file is gone: the answer takes it over, if need be once more.
         known = {*self.keyed, *self.keyless, *self.requests, *snapshot.stored_requests}
-        fulfilled = {key: answer for key, answer in self.fulfilled.items() if answer in self.keyed}
+        # Metadata is written first: until an answer has gone, too, its request must not count again.
+        answers = {*self.keyed, *snapshot.keyed}
+        fulfilled = {key: answer for key, answer in self.fulfilled.items() if answer in answers}
         return Metadata(
             factory=self.factory,
             friendly_names={key: name for key, name in sorted(self.friendly_names.items()) if key in known},

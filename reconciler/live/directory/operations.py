@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 HAPROXY = CandidateRule(common_name=True, deep_wildcards=False, certain=True)
 """HAProxy selects by common name as well as by SAN; a wildcard stands for one label."""
 
-LOCK_PATIENCE = 30.0
-"""How long an operation waits for another process that holds the store, in seconds."""
+LOCK_PATIENCE = 90.0
+"""How long an operation waits for another process that holds the store, in seconds: longer than a reload may take."""
 
 _FACTORY_LIFETIME = dt.timedelta(days=3650)
 _CREATE = "make the store with `reconciler apply --create-stores`"

@@ -125,6 +125,12 @@ def test_order_is_by_bytes_and_not_by_locale(tmp_path: Path) -> None:
     assert store_at(tmp_path).observe().default == OTHER.certificate.fingerprint
 
 
+def test_order_of_names_that_are_no_text(tmp_path: Path) -> None:
+    put(tmp_path, "\U0001f600.pem", GOOD)
+    put(tmp_path, os.fsdecode(b"\xff.pem"), bundle(OTHER))
+    assert store_at(tmp_path).observe().default == FINGERPRINT
+
+
 def test_key_beside_a_keyless_file_is_found_where_haproxy_looks(tmp_path: Path) -> None:
     put(tmp_path, "site.pem", ISSUED.pem())
     put(tmp_path, "site.pem.key", ISSUED.key_pem())
