@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.base.findings import Finding, found, sort_key
 from reconciler.plan.additions import additions
 from reconciler.plan.holds import hold
 from reconciler.plan.matching import CertificateClass, Classified
-from reconciler.plan.model import AppliancePlan, ByHand
-from reconciler.plan.removals import removals
+from reconciler.plan.model import AppliancePlan, ByHand, Remove
+from reconciler.plan.removals import keyed_removals, removals
 from reconciler.plan.rules import NEWER_THAN_DECLARED, RETIRED_ABSENT, UNDECLARED, UNFINISHED
 from reconciler.plan.serving import serving
 from reconciler.plan.steps import Course, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.plan.additions import Additions
+    from reconciler.plan.model import Action
+    from reconciler.plan.removals import Removals
     from reconciler.plan.scene import Scene
 
 
@@ -28,10 +34,11 @@ def plan_appliance(scene: Scene, follows: tuple[str, ...]) -> tuple[AppliancePla
     Returns:
         Its part of the plan, and what is left to do by hand.
     """
-    adds = additions(scene)
-    course = run(adds.actions, Course(scene.world), adds.arrivals, scene.judge, scene.protected, scene.store.offers)
-    leaving = removals(scene, adds, course)
-    course = leaving.course
+    settled = _settle(scene, 0)
+    removed = keyed_removals(scene, settled.course)
+    if removed > scene.removals_at_most:
+        settled = _settle(scene, removed)
+    course, adds, leaving = settled.course, settled.additions, settled.leaving
     held = hold(scene, course.blocked, course.world, adds.arrivals)
     site = scene.state.site_of(scene.name)
     findings = (*adds.findings, *leaving.findings, *held.findings, *_live_findings(scene))
@@ -44,6 +51,32 @@ def plan_appliance(scene: Scene, follows: tuple[str, ...]) -> tuple[AppliancePla
         findings=tuple(sorted(findings, key=sort_key)),
     )
     return plan, held.by_hand
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """How far an appliance gets."""
+
+    course: Course
+    additions: Additions
+    leaving: Removals
+
+
+def _settle(scene: Scene, exceeding: int) -> _Settled:
+    """Add, then remove; and where what has left lets more come in, once more, until nothing moves."""
+    adds = additions(scene)
+
+    def proceed(actions: Iterable[Action], course: Course) -> Course:
+        return run(actions, course, adds.arrivals, scene.judge, scene.protected, scene.store.offers)
+
+    course = proceed(adds.actions, Course(scene.world))
+    while True:
+        leaving = removals(scene, adds, course, exceeding)
+        settled = leaving.course
+        waiting = [each.action for each in settled.blocked if not isinstance(each.action, Remove)]
+        course = proceed(waiting, Course(settled.world, settled.ready))
+        if len(course.ready) == len(settled.ready):
+            return _Settled(settled, adds, leaving)
 
 
 def _live_findings(scene: Scene) -> list[Finding]:

@@ -45,26 +45,32 @@ class Removals:
     findings: tuple[Finding, ...]
 
 
-def removals(scene: Scene, additions: Additions, course: Course) -> Removals:
-    """Continue a course of additions with what may leave after it, within the ceiling.
+def removals(scene: Scene, additions: Additions, course: Course, exceeding: int) -> Removals:
+    """Continue a course of additions with what may leave after it.
 
-    Where more certificates with a key would go than the ceiling allows, none of them goes: a part of what looks like
-    a mistake is a mistake too.
+    Args:
+        scene: The appliance.
+        additions: What comes in.
+        course: How far that gets.
+        exceeding: How many certificates with a key would go, where that is more than the ceiling allows; else 0. Then
+            none of them goes: a part of what looks like a mistake is a mistake too.
     """
-    sweep = _Sweep(scene, additions, course)
-    count = sweep.keyed
-    if count > scene.removals_at_most:
-        sweep = _Sweep(scene, additions, course, exceeding=count)
+    sweep = _Sweep(scene, additions, course, exceeding)
     return Removals(sweep.course, tuple(sweep.later), tuple(sweep.findings))
+
+
+def keyed_removals(scene: Scene, course: Course) -> int:
+    """How many certificates with a key a course removes."""
+    gone = (each for ref, each in scene.world.entries.items() if ref not in course.world.entries)
+    return sum(each.has_key for each in gone)
 
 
 class _Sweep:
     """One pass over what the store would hold after the additions."""
 
-    def __init__(self, scene: Scene, additions: Additions, course: Course, exceeding: int = 0) -> None:
+    def __init__(self, scene: Scene, additions: Additions, course: Course, exceeding: int) -> None:
         self.scene = scene
         self.additions = additions
-        self.before = course
         self.course = course
         self.exceeding = exceeding
         self.later: list[Remove] = []
@@ -76,12 +82,6 @@ class _Sweep:
         self._authorities()
         if exceeding:
             self.findings.append(self._ceiling())
-
-    @property
-    def keyed(self) -> int:
-        """How many certificates with a key have gone."""
-        gone = (each for ref, each in self.before.world.entries.items() if ref not in self.course.world.entries)
-        return sum(each.has_key for each in gone)
 
     def _leaves(self) -> None:
         leaves = [

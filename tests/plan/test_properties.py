@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.plan.model import Action
     from reconciler.plan.planner import Fleet
 
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
 thorough = settings(max_examples=400, deadline=None, suppress_health_check=slow)
 
@@ -192,7 +193,7 @@ PROPERTIES = [
 @pytest.mark.prove
 @pytest.mark.parametrize("examined", PROPERTIES, ids=lambda each: str(each.__name__).removeprefix("test_"))
 def test_at_length(examined: Given) -> None:
-    @settings(max_examples=10_000, deadline=None, suppress_health_check=slow)
+    @settings(max_examples=3_000, deadline=None, suppress_health_check=slow)
     @given(fleets())
     def at_length(fleet: Fleet) -> None:
         examined.hypothesis.inner_test(fleet)
