@@ -88,14 +88,28 @@ class Executor:
         steps: list[StepResult] = []
         problem, remedy = "", ""
         try:
-            async with self.open_store(part.name) as driver:
-                await driver.recover()
-                await self._steps(part, driver, steps)
+            if await self._try_keys(part, steps):
+                async with self.open_store(part.name) as driver:
+                    await driver.recover()
+                    await self._steps(part, driver, steps)
         except Exception as error:  # noqa: BLE001 - a driver may be anyone's; its fault stays on its appliance
             problem, remedy = _explain(error)
         ready = _ready(part)
         steps += [StepResult(action.id, Outcome.NOT_ATTEMPTED) for action in ready[len(steps) :]]
         return ApplianceResult(part.name, _outcome(steps, problem), tuple(steps), problem, remedy)
+
+    async def _try_keys(self, part: AppliancePlan, steps: list[StepResult]) -> bool:
+        """Whether every key that will be needed opens: a wrong passphrase shows before anything changes."""
+        for number, action in enumerate(_ready(part)):
+            if not isinstance(action, Import):
+                continue
+            try:
+                await to_thread.run_sync(self.uploads.upload, action)
+            except ReconcilerError as error:
+                steps += [StepResult(each.id, Outcome.NOT_ATTEMPTED) for each in _ready(part)[:number]]
+                steps.append(StepResult(action.id, Outcome.FAILED, error.message, error.remedy))
+                return False
+        return True
 
     async def _steps(self, part: AppliancePlan, driver: Driver, steps: list[StepResult]) -> None:
         actions = _ready(part)
@@ -103,6 +117,10 @@ class Executor:
             return
         store = await driver.observe()
         bound: dict[str, str] = {}
+        if store.digest != self.plan.basis.live_digests.get(part.name):
+            moved = why_stale(actions[0], store, bound) or "the store has changed since the plan was made"
+            steps.append(StepResult(actions[0].id, Outcome.STALE, moved, "plan again"))
+            return
         for number, action in enumerate(actions, 1):
             self.notify(part.name, f"{number}/{len(actions)} {describe(action)}")
             try:

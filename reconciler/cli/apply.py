@@ -59,7 +59,7 @@ def apply(
     if output_format is Format.JSON and not yes:
         raise UsageError("with --format json nobody can be asked", "pass --yes as well")
     scope = open_scope(session_of(context), desired_state, revision, appliance, site)
-    if create_stores:
+    if create_stores and (yes or _asked("Make the stores that do not exist yet?")):
         _create_stores(scope)
     planned = _plan(scope, allow_removals)
     if output_format is Format.TEXT:
@@ -82,7 +82,7 @@ def _create_stores(scope: Scope) -> None:
     from reconciler.base.clock import system_clock
     from reconciler.engine.run import create_stores
 
-    made = create_stores(scope.state, scope.settings, system_clock)
+    made = create_stores(scope.state, scope.settings, system_clock, only=scope.only)
     if made:
         sys.stderr.write(f"made the stores of {', '.join(made)}\n")
 
@@ -121,11 +121,19 @@ def _agreed(planned: Planned) -> bool:
     """
     from reconciler.report.words import counted
 
+    number = planned.plan.summary.ready
+    return _asked(f"Apply {counted(number, 'action')}?" if number else "Finish the change that was interrupted?")
+
+
+def _asked(question: str) -> bool:
+    """Ask a question on the terminal.
+
+    Raises:
+        UsageError: There is no terminal to ask on.
+    """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("there is no terminal to ask on, so nothing was applied", "pass --yes to apply without asking")
-    number = planned.plan.summary.ready
-    what = f"Apply {counted(number, 'action')}?" if number else "Finish the change that was interrupted?"
-    sys.stderr.write(f"\n{what} [y/N] ")
+    sys.stderr.write(f"\n{question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 

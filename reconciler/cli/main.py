@@ -21,6 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given == ["--version"]:
         sys.stdout.write(f"reconciler {__version__}\n")
         return 0
-    from reconciler.cli.app import run
+    try:
+        from reconciler.cli.app import run
+    except KeyboardInterrupt:
+        sys.stderr.write("reconciler: interrupted before anything was done\n")
+        return 130
 
     return run(given)

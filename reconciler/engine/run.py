@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.apply.executor import Executor
 from reconciler.apply.uploads import Uploads
-from reconciler.base.errors import UsageError
+from reconciler.base.errors import StoreError, UsageError
 from reconciler.base.memory import without_cycle_search
 from reconciler.engine.stores import Stores
 from reconciler.plan.planner import Fleet, make_plan
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from reconciler.apply.result import ApplianceResult
     from reconciler.base.clock import Clock
-    from reconciler.base.errors import StoreError
     from reconciler.base.findings import Finding
     from reconciler.desired.state import DesiredState
     from reconciler.engine.operator import OperatorSettings
@@ -185,11 +185,20 @@ async def apply_planned(
     return await executor.run()
 
 
-def create_stores(state: DesiredState, settings: OperatorSettings, clock: Clock) -> tuple[str, ...]:
+def create_stores(
+    state: DesiredState, settings: OperatorSettings, clock: Clock, *, only: frozenset[str] | None = None
+) -> tuple[str, ...]:
     """Make the stores that do not exist yet, each with its factory certificate, where their driver makes stores.
+
+    A store that cannot be made is passed over: observing it says what is wrong with it.
 
     Returns:
         The names of the appliances that got one.
     """
     stores = Stores(state, settings, clock)
-    return tuple(name for name in sorted(state.appliances) if stores.create(name))
+    made = []
+    for name in sorted(state.appliances if only is None else only):
+        with suppress(StoreError):
+            if stores.create(name):
+                made.append(name)
+    return tuple(made)

@@ -201,15 +201,13 @@ def _add_default(scene: Scene, result: Additions) -> None:
     site = scene.state.site_of(scene.name)
     position = scene.declared.position("default") if own or not site else site.position("default")
     entry = result.arrivals.get(target) or scene.world.entries[target]
-    old = scene.world.entries.get(scene.world.default or "")
-    sentence = f"the default is {old.label}" if old else "there is no default"
     result.actions.append(
         SetDefault(
             id=scene.action_id("default", name),
             appliance=scene.name,
             certificate=name,
             label=entry.label,
-            reason=reason("default-differs", sentence),
+            reason=reason("default-differs", "it is declared as the default"),
             source=source(position),
             depends_on=adds,
             target=target,

@@ -78,11 +78,14 @@ def _hold_one(scene: Scene, blocked: Blocked, world: World, arrivals: Mapping[st
     outlived = _outlives(scene, action, blocked.harms, until)
     name = _clients_of(harm)
     if until:
-        sentence = f"{name} would get a certificate that {_why(harm)}; held until {instant(until)}"
+        sentence = f"{name} would get a certificate that is not good yet: {_why(harm)}"
         held = Hold(reason=Reason(code=_code(harm), sentence=sentence), until=until)
-        return held, outlived or _find(scene, CLIENT_SETTLING, action, sentence, "nothing; it goes on by itself"), None
+        if harm.why is None or harm.why.code != "untrusted-by-clients":
+            return held, outlived, None
+        remedy = f"nothing; it goes on by itself from {instant(until)}"
+        return held, outlived or _find(scene, CLIENT_SETTLING, action, sentence, remedy), None
     if harm.why and harm.why.code == "untrusted-by-clients":
-        sentence = f"{name} would get a certificate that {_why(harm)}"
+        sentence = f"{name} would get a certificate that is not good: {_why(harm)}"
         remedy = "send the chain to BeyondTrust Technical Support and declare the build that comes back"
         site = scene.state.site_of(scene.name)
         hand = ByHand(

@@ -434,7 +434,7 @@ class TestSecrets:
         results = it.apply()
         result = results["east"]
         assert (result.outcome, result.failed_step) == (Outcome.FAILED, 3)
-        assert it.stores["east"].changes == ["import", "import"]
+        assert it.stores["east"].changes == [], "a key that does not open is known before anything changes"
         shown = everything(it, caplog, results)
         assert PASSPHRASE not in shown
         assert GUESS not in shown

