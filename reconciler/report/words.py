@@ -57,7 +57,8 @@ def summary(plan: Plan) -> str:
         f"{counted(unseen, 'appliance')} could not be observed" if unseen else "",
         f"{counted(stopped, 'appliance')} not planned because of errors" if stopped else "",
     ]
-    begin = f"Plan: {_listed(ready)}" if counts.ready else "No changes"
+    none_seen = progress and unseen + stopped == len(progress)
+    begin = f"Plan: {_listed(ready)}" if counts.ready else "Nothing is planned" if none_seen else "No changes"
     return "; ".join(part for part in (begin, _listed(later), _listed(without)) if part) + "."
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.plan.model import AppliancePlan, Basis, Flag, Plan, ServedName, Summary
+from reconciler.plan.model import AppliancePlan, Basis, Flag, Plan, Progress, ServedName, Summary
 from reconciler.report.page import Medium
 from reconciler.report.plan_text import plan_text
 from reconciler.report.view import plan_view
@@ -107,3 +107,8 @@ def test_many_appliances_with_the_same_finding_are_counted() -> None:
 )
 def test_the_summary_is_one_line(counts: Summary, sentence: str) -> None:
     assert summary(_plan(summary=counts)) == sentence
+
+
+def test_a_plan_of_appliances_that_nobody_could_observe_claims_no_unchanged_fleet() -> None:
+    unseen = AppliancePlan(name="east-1", progress=Progress.UNREACHABLE)
+    assert summary(_plan(appliances=(unseen,))) == "Nothing is planned; 1 appliance could not be observed."

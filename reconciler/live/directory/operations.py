@@ -143,7 +143,7 @@ class DirectoryStore:
         try:
             return holds_files(self._root)
         except OSError as error:
-            raise StoreUnreachable(f"{self._shown} cannot be read: {reason(error)}", "check its permissions") from error
+            raise StoreUnreachable(f"{self._shown} cannot be read: {reason(error)}", _remedy(error)) from error
 
     def create(self, factory_name: str) -> None:
         """Make the store, with its factory certificate as the default.
@@ -217,7 +217,7 @@ class DirectoryStore:
                 f"{self._shown} has been held by another process for {LOCK_PATIENCE:g} seconds",
                 "wait until it has finished, and run again",
             )
-        return otherwise(f"{self._shown} {what}: {reason(error)}", "check permissions and free space")
+        return otherwise(f"{self._shown} {what}: {reason(error)}", _remedy(error))
 
 
 def _live_store(snapshot: Snapshot) -> LiveStore:
@@ -278,3 +278,9 @@ def _absent(fingerprint: str) -> ActionRefused:
 
 def _without_key(fingerprint: str) -> ActionRefused:
     return ActionRefused(f"the certificate {fingerprint} has no private key here", "import its key first")
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, NotADirectoryError):
+        return "a file stands where the directory should be: move it away, or correct `path`"
+    return "check permissions and free space"
