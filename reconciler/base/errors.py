@@ -9,6 +9,7 @@
     ├── StaleError             what was reviewed no longer fits what is there
     └── StoreError             an appliance's store
         ├── StoreUnreachable   nothing can be asked
+        │   └── StoreUntrusted something answers that is not trusted
         ├── StoreUnrecognised  it answers, but not in a way that is understood
         ├── ActionRefused      an action was refused and had no effect
         └── EffectUnknown      an action may or may not have had its effect: observe before going on
@@ -66,6 +67,10 @@ class StoreError(ReconcilerError):
 
 class StoreUnreachable(StoreError):
     """Nothing can be asked of the store."""
+
+
+class StoreUntrusted(StoreUnreachable):
+    """Something answers, with a certificate that is not trusted; nothing was sent to it."""
 
 
 class StoreUnrecognised(StoreError):

@@ -188,3 +188,18 @@ MaterialPath: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_ma
 
 PlacePath: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_beside)]
 """A place on this machine, not committed. Its value is absolute, or relative to the desired state's root."""
+
+
+def _fingerprint(value: str) -> str:
+    text = value.replace(":", "").lower()
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise refused("this is not a SHA-256 fingerprint", "write 64 hexadecimal digits in quotes, colons allowed")
+    return text
+
+
+Fingerprint: TypeAlias = Annotated[
+    str,
+    AfterValidator(_fingerprint),
+    Field(json_schema_extra={"pattern": "^(?:[0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}$"}),
+]
+"""SHA-256 of a certificate, as lower-case hex without colons."""

@@ -30,7 +30,7 @@ from reconciler.desired.state import Build, Declared, DesiredState
 from reconciler.desired.tree import Hindrance, Obstacle, Snapshot, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from collections.abc import Mapping as MappingOf
 
     from reconciler.base.references import StoreConfiguration
@@ -59,12 +59,14 @@ def appliance_model(drivers: MappingOf[str, type[StoreConfiguration]]) -> type[A
 @lru_cache(maxsize=8)
 def _narrowed(configurations: tuple[type[StoreConfiguration], ...]) -> type[Appliance]:
     own = Appliance.model_fields["store"]
-    store: Any = reduce(operator.or_, configurations)
-    if len(configurations) > 1:
-        store = Annotated[store, Field(discriminator="driver")]
-    return create_model(
-        "Appliance", __base__=Appliance, __doc__=Appliance.__doc__, store=(store, Field(description=own.description))
-    )
+    field: Any = (store_options(configurations), Field(description=own.description))
+    return create_model("Appliance", __base__=Appliance, __doc__=Appliance.__doc__, store=field)
+
+
+def store_options(configurations: Sequence[type[StoreConfiguration]]) -> Any:  # noqa: ANN401 - a type made at run time
+    """What may stand at `store`: the options of one of these drivers."""
+    either: Any = reduce(operator.or_, configurations)
+    return Annotated[either, Field(discriminator="driver")] if len(configurations) > 1 else either
 
 
 class _Place(NamedTuple):

@@ -7,6 +7,7 @@ rule in `reconciler.rules`.
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 import re
 from typing import Annotated, Literal, TypeAlias
 
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from reconciler.base.references import (
     Duration,
+    Fingerprint,
     MaterialPath,
     Model,
     SecretReference,
@@ -41,6 +43,13 @@ def _hostname(value: str) -> str:
         return normalize_dns(value)
     except ValueError as error:
         raise refused("this is not a host name", remedy) from error
+
+
+def _host(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        return _hostname(value)
 
 
 def _name(value: str) -> str:
@@ -87,14 +96,8 @@ def _date(value: object) -> object:
     raise refused("this is not a date", "write it like 2026-01-31")
 
 
-def _fingerprint(value: str) -> str:
-    text = value.replace(":", "").lower()
-    if not re.fullmatch("[0-9a-f]{64}", text):
-        raise refused("this is not a SHA-256 fingerprint", "write 64 hexadecimal digits in quotes, colons allowed")
-    return text
-
-
 Hostname: TypeAlias = Annotated[str, AfterValidator(_hostname), Field(examples=["access.example.com"])]
+Host: TypeAlias = Annotated[str, AfterValidator(_host), Field(examples=["east-1.example.com"])]
 AlternativeName: TypeAlias = Annotated[str, AfterValidator(_name)]
 ObjectReference: TypeAlias = Annotated[
     str, AfterValidator(_object_name), Field(json_schema_extra={"pattern": NAME_PATTERN})
@@ -111,11 +114,6 @@ Date: TypeAlias = Annotated[
     dt.date,
     BeforeValidator(_date),
     WithJsonSchema({"type": "string", "format": "date", "examples": ["2027-01-31"]}),
-]
-Fingerprint: TypeAlias = Annotated[
-    str,
-    AfterValidator(_fingerprint),
-    Field(json_schema_extra={"pattern": "^(?:[0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}$"}),
 ]
 
 

@@ -6,34 +6,68 @@ pull request could otherwise send a password to its author's host, or run a comm
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, create_model
 
 from reconciler.base.errors import UnreadableInput, UsageError
-from reconciler.base.references import Model
+from reconciler.base.references import Model, StoreConfiguration
 from reconciler.desired.compose import compose
 from reconciler.desired.explain import explain
 from reconciler.desired.hints import Hints
-from reconciler.desired.models import Hostname
+from reconciler.desired.load import store_options
+from reconciler.desired.models import Endpoint, Host
 from reconciler.desired.nodes import Document, Scalar, plain
 from reconciler.desired.tree import LIMITS
+from reconciler.live.driver import driver_types
+from reconciler.live.network import Network
 
 VARIABLE = "RECONCILER_OPERATOR"
 """Environment variable that names the file."""
+KNOWN_APPLIANCES = "known-appliances"
+"""The file beside the operator settings in which certificates are remembered that appliances made for themselves."""
 
 
 class OperatorSettings(Model):
     """Operator settings: hosts, reload commands and limits. Kept outside the desired state."""
 
-    hosts: tuple[Hostname, ...] = ()
-    """Hosts that may be contacted. A store at any other host is left alone."""
+    hosts: tuple[Host, ...] = ()
+    """Hosts that may be contacted, by name or address. A store at any other host is left alone."""
+    connect: Mapping[Endpoint, Endpoint] = {}
+    """Where an endpoint is reached instead, both as host:port: through a tunnel, or in the lab."""
+    # Narrowed to the options of the installed drivers; see `settings_model`.
+    stores: Mapping[str, StoreConfiguration] = {}
+    """A store to work on in place of the declared one, by appliance: a rehearsal."""
     reload: Mapping[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
     """Command that reloads a directory store's TLS front end, by appliance: a list of words, run without a shell."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 16
     """Appliances that are worked on at once."""
+    _file: Path | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the file that they were read from, where there is one."""
+        return self._file.parent if self._file else None
+
+    @property
+    def network(self) -> Network:
+        """What they say of the network. Certificates that appliances make are remembered beside the file."""
+        known = self.folder / KNOWN_APPLIANCES if self.folder else None
+        return Network(frozenset(self.hosts), self.connect, known)
+
+
+@cache
+def settings_model() -> type[OperatorSettings]:
+    """The model with the options of the installed drivers."""
+    options = store_options([each.configuration for each in driver_types().values()])
+    described = OperatorSettings.model_fields["stores"].description
+    by_appliance = Mapping[str, options]  # type: ignore[valid-type]  # a type made at run time
+    field: Any = (by_appliance, Field(default={}, description=described))
+    return create_model("OperatorSettings", __base__=OperatorSettings, __doc__=OperatorSettings.__doc__, stores=field)
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str], desired_state: Path | None = None) -> OperatorSettings:
@@ -79,14 +113,17 @@ def _parse(content: bytes, file: str) -> OperatorSettings:
         raise _refused(problems)
     empty = isinstance(root, Scalar) and root.value is None
     try:
-        settings = OperatorSettings.model_validate({} if empty else plain(root))
+        given = {} if empty else plain(root)
+        place = os.path.abspath(file)  # noqa: PTH100 - links are kept as they were typed
+        settings = settings_model().model_validate(given, context={"file": place})
     except ValidationError as error:
-        told = explain(error, OperatorSettings, Document(file, file, root), Hints())
+        told = explain(error, settings_model(), Document(file, file, root), Hints())
         problems += [f"{each.position} {each.message} - {each.remedy}" for each in told]
         # The original repeats what was written, which may be a secret in the wrong place.
         raise _refused(problems) from None
     if problems:
         raise _refused(problems)
+    settings._file = Path(file)  # noqa: SLF001 - where they come from is known only here
     return settings
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from reconciler.base.clock import Clock
+    from reconciler.base.references import StoreConfiguration
     from reconciler.desired.state import DesiredState
     from reconciler.engine.operator import OperatorSettings
     from reconciler.live.driver import Driver
@@ -33,14 +34,31 @@ class Stores:
         self._clock = clock
         self._root = Path(state.root)
 
+    def configuration(self, appliance: str) -> StoreConfiguration:
+        """The options of an appliance's store: the declared ones, unless the operator puts another in their place."""
+        return self._settings.stores.get(appliance, self._state.appliances[appliance].model.store)
+
     def context(self, appliance: str) -> OpenContext:
         """What the driver of an appliance is opened with."""
-        reload = self._settings.reload.get(appliance, ())
-        return OpenContext(appliance, self._root, self._clock, reload)
+        state, settings = self._state, self._settings
+        declared = state.appliances[appliance]
+        leaves = (state.material[name].leaf for name in state.certificates_of(appliance) if name in state.material)
+        folder = (self._root / declared.document.path).parent
+        return OpenContext(
+            appliance,
+            self._root,
+            self._clock,
+            settings.reload.get(appliance, ()),
+            folder=(settings.folder or folder) if appliance in settings.stores else folder,
+            network=settings.network,
+            declared=frozenset(leaf.fingerprint for leaf in leaves if leaf),
+            retired=frozenset(each.sha256 for each in declared.model.retired),
+            read=state.tree.read,
+        )
 
     def open(self, appliance: str) -> AbstractAsyncContextManager[Driver]:
         """Open the store of an appliance."""
-        configuration = self._state.appliances[appliance].model.store
+        configuration = self.configuration(appliance)
         return driver_types()[configuration.driver].open(configuration, self.context(appliance))
 
     def create(self, appliance: str) -> bool:
@@ -49,7 +67,7 @@ class Stores:
         Raises:
             StoreError: It cannot be made.
         """
-        configuration = self._state.appliances[appliance].model.store
+        configuration = self.configuration(appliance)
         create = driver_types()[configuration.driver].create
         return create is not None and create(configuration, self.context(appliance))
 

@@ -13,8 +13,11 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from reconciler.base.errors import UnreadableInput
+from reconciler.live.network import Network
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
     from datetime import timedelta
     from pathlib import Path
@@ -156,6 +159,10 @@ class Driver(Protocol):
         """Finish what an interrupted change left due (`LiveStore.unfinished`)."""
 
 
+def _nothing_committed(path: str) -> bytes:
+    raise UnreadableInput(f"{path} is not committed", "look at the path")
+
+
 @dataclass(frozen=True, slots=True)
 class OpenContext:
     """What a driver may need besides its options.
@@ -165,18 +172,58 @@ class OpenContext:
         root: Folder of the desired state; relative places start there.
         clock: What the time is.
         reload: Command to run after a change of a directory store, from the operator's settings; empty for none.
+        folder: Folder of the file in which the options stand: secrets that are files are found from there.
+        network: Which hosts may be contacted, and how.
+        declared: Fingerprints of the committed certificates that are declared for this appliance.
+        retired: Fingerprints of the certificates that the appliance must get rid of.
+        read: Reads committed material by its path from the root; raises `UnreadableInput`.
     """
 
     appliance: str
     root: Path
     clock: Clock
     reload: tuple[str, ...] = ()
+    folder: Path | None = None
+    network: Network = field(default_factory=Network)
+    declared: frozenset[str] = frozenset()
+    retired: frozenset[str] = frozenset()
+    read: Callable[[str], bytes] = _nothing_committed
+
+
+class CheckOutcome(StrEnum):
+    """What came of one check of `reconciler doctor`."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """It works, and somebody should look at it."""
+    BY_HAND = "by hand"
+    """The interface does not offer it: a person has to do it."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at to tell whether an appliance can be worked with.
+
+    Attributes:
+        subject: What was looked at, in a few words: `reachable`, `Security > Certificates`, `set the default`.
+        outcome: What came of it.
+        message: What was seen, in one sentence without a final full stop; may be empty where all is well.
+        remedy: What to do about it, or empty.
+    """
+
+    subject: str
+    outcome: CheckOutcome
+    message: str = ""
+    remedy: str = ""
 
 
 OpenDriver: TypeAlias = "Callable[[StoreConfiguration, OpenContext], AbstractAsyncContextManager[Driver]]"
 
 
 CreateStore: TypeAlias = "Callable[[StoreConfiguration, OpenContext], bool]"
+
+Examine: TypeAlias = "Callable[[StoreConfiguration, OpenContext], Awaitable[tuple[Check, ...]]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +237,15 @@ class DriverType:
             stores that are not made by us.
         endpoint: `hostname` where TLS is served at the appliance's host name on port 443 unless the YAML says
             otherwise, `none` where that is known only to the operator.
+        examine: Looks whether a store can be reached and understood, step by step, up to the first step that fails;
+            changes nothing and raises nothing of the `ReconcilerError` family. None where observing tells all.
     """
 
     configuration: type[StoreConfiguration]
     open: OpenDriver
     create: CreateStore | None = None
     endpoint: Literal["hostname", "none"] = "none"
+    examine: Examine | None = None
 
 
 @cache

@@ -23,7 +23,7 @@ def test_without_a_file_no_host_and_no_command_is_allowed() -> None:
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "~\n"])
 def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
-    assert load_settings(written(tmp_path, text), {}) == OperatorSettings()
+    assert load_settings(written(tmp_path, text), {}).model_dump() == OperatorSettings().model_dump()
 
 
 def test_the_option_comes_before_the_environment(tmp_path: Path) -> None:

@@ -1,0 +1,399 @@
+"""The web driver as the rest of the program sees it: the `Driver` protocol over one interface.
+
+Each change looks at the store's list before and after, so that what came of it is read from the store and not from what
+a page says. Before something is removed or chosen, its certificate is exported from the very page that acts.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+
+from reconciler.base.errors import ActionRefused, EffectUnknown, FormatError, StoreUnreachable
+from reconciler.base.secrets import resolve
+from reconciler.live.driver import ExistingKey
+from reconciler.live.network import endpoint
+from reconciler.live.web import labels
+from reconciler.live.web.capture import Capture
+from reconciler.live.web.creating import Creation, write_form
+from reconciler.live.web.exchange import Exchange
+from reconciler.live.web.forms import Filling
+from reconciler.live.web.installation import finish_import
+from reconciler.live.web.known import known_certificates, remember
+from reconciler.live.web.listing import WHERE, Interface, is_certificates
+from reconciler.live.web.looking import (
+    certificate_of,
+    export,
+    is_factory,
+    live_store,
+    look,
+    outline,
+    request_of,
+    ticked,
+)
+from reconciler.live.web.session import Session, SignedOut
+from reconciler.live.web.transport import InterfaceTransport, Limits
+from reconciler.live.web.trouble import said
+from reconciler.live.web.trust import Pins
+from reconciler.pki.asn1 import Kind
+from reconciler.pki.protection import is_text
+from reconciler.pki.reading import Keys, read
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from datetime import timedelta
+
+    from reconciler.live.driver import CertificateForm, ExportedFile, ExportOptions, OpenContext, Upload
+    from reconciler.live.store import LiveStore
+    from reconciler.live.web.configuration import WebConfiguration
+    from reconciler.live.web.forms import Submission
+    from reconciler.live.web.html import Control, Page
+    from reconciler.live.web.listing import Listing
+    from reconciler.live.web.pages import CertificateRow, CertificatesPage, RequestRow
+
+_HTTPS = 443
+_PARTING = 5.0
+_EXTENSIONS: dict[Kind | None, str] = {Kind.PKCS12: "p12", Kind.PKCS7: "p7b", Kind.CERTIFICATE: "cer"}
+T = TypeVar("T")
+
+
+class WebDriver:
+    """The /appliance interface. See `reconciler.live.driver.Driver` for what its methods promise."""
+
+    def __init__(self, interface: Interface, pins: Pins, remember: Callable[[Iterable[str]], None]) -> None:
+        self._interface = interface
+        self._session = interface.session
+        self._pins = pins
+        self._remember = remember
+
+    async def observe(self) -> LiveStore:
+        """Everything the store holds now. Changes nothing."""
+        return await self._reading(self._observe)
+
+    async def _observe(self) -> LiveStore:
+        seen = await look(self._interface)
+        # What the appliance says it may serve, it may also present to us from now on.
+        self._pins.add(each.fingerprint for _, row, each in seen.certificates if row.has_key)
+        create = await self._interface.create_page(seen.listing)
+        return live_store(seen, create, await self._interface.import_page(seen.listing))
+
+    async def create_self_signed(self, form: CertificateForm, valid_for: timedelta) -> None:
+        """Create Self-Signed Certificate. How long it is valid is the appliance's choice."""
+        if valid_for.total_seconds() <= 0:
+            raise ActionRefused("a certificate cannot be valid for no time", "ask for a longer time")
+
+        async def act(before: Listing) -> None:
+            creation = await self._creation(before, form)
+            known = {each.fingerprint for _, _, each in (await look(self._interface)).certificates}
+            await self._create(before, creation, creation.page.self_signed, labels.CREATE_SELF_SIGNED)
+            seen = await look(self._interface)
+            # It may be what the interface presents at the next handshake, and nobody has committed it: it is fetched
+            # over the connection that it was made on.
+            self._pins.add(each.fingerprint for _, row, each in seen.certificates if row.has_key)
+            self._remember({each.fingerprint for _, _, each in seen.certificates} - known)
+
+        await self._changing(act)
+
+    async def create_request(self, form: CertificateForm) -> None:
+        """Create Certificate Request."""
+
+        async def act(before: Listing) -> None:
+            creation = await self._creation(before, form)
+            await self._create(before, creation, creation.page.request, labels.CREATE_REQUEST)
+            if isinstance(form.key, ExistingKey):
+                await self._check_key(before, form.key)
+
+        await self._changing(act)
+
+    async def import_(self, upload: Upload) -> None:
+        """Import. What is there already is left as it is."""
+        self._expect(upload)
+
+        async def act(before: Listing) -> None:
+            found = await self._interface.import_page(before)
+            if found is None:
+                raise ActionRefused("the interface offers no import", "import it by hand")
+            filling = Filling(found.page, found.file.form)
+            filling.attach(found.file, f"upload.{_extension(upload.content)}", upload.content)
+            if upload.passphrase is not None:
+                if found.password is None:
+                    raise ActionRefused(f"the interface has no field '{labels.PASSWORD_OF_FILE}'", "import it by hand")
+                filling.enter(found.password, _text(upload.passphrase))
+            after = await self._sent(filling.press(found.upload))
+            step = finish_import(after) if after and not is_certificates(after) else None
+            if after and step:
+                after = await self._sent(Filling(after, step.form).press(step))
+            if after is None or not is_certificates(after):
+                await self._unless_changed(before, "the file is not imported", found.page, after)
+
+        await self._changing(act)
+
+    async def set_default(self, fingerprint: str) -> None:
+        """Select the radio button in the column Default."""
+
+        async def act(before: Listing) -> None:
+            page, row = await self._row(before, fingerprint)
+            if not row.has_key:
+                raise ActionRefused(f"the certificate {fingerprint} has no private key here", "import its key first")
+            if row.is_default:
+                return
+            save = page.save_default
+            if row.radio is None or save is None:
+                raise ActionRefused(f"the interface offers no way to save '{labels.DEFAULT}'", "set it by hand")
+            filling = Filling(page.page, row.radio.form)
+            filling.tick(row.radio)
+            after = await self._sent(filling.press(save))
+            self._remember([fingerprint])
+            now = await self._interface.listing()
+            if now.shown == before.shown:
+                raise ActionRefused(*_refusal("the default is not changed", page.page, after))
+
+        await self._changing(act)
+
+    async def remove(self, fingerprint: str) -> None:
+        """Remove a certificate, unless it is the default or the factory certificate."""
+
+        async def act(before: Listing) -> None:
+            page, row = await self._row(before, fingerprint)
+            certificate = await certificate_of(self._interface, page, row)
+            if is_factory(certificate) and row.has_key:
+                raise ActionRefused("the factory certificate cannot be removed", "leave it where it is")
+            if row.is_default:
+                raise ActionRefused(
+                    f"the certificate {fingerprint} is the default and cannot be removed",
+                    "make another certificate the default first",
+                )
+            actions = page.actions_of(row)
+            option = actions.option(labels.REMOVE_ACTION) if actions else None
+            if actions is None or option is None or row.tick is None:
+                raise ActionRefused("the interface offers no removal of certificates", "remove it by hand")
+            after = await self._confirmed(ticked(page, row.tick, actions, option))
+            await self._unless_changed(before, "the certificate is not removed", page.page, after)
+
+        await self._changing(act)
+
+    async def remove_request(self, fingerprint: str) -> None:
+        """Withdraw a pending request."""
+
+        async def act(before: Listing) -> None:
+            page, row = await self._request(before, fingerprint)
+            actions = page.request_actions
+            option = actions.option(labels.REMOVE_REQUEST_ACTION) if actions else None
+            if actions is None or option is None or row.tick is None:
+                raise ActionRefused("the interface offers no removal of requests", "remove it by hand")
+            after = await self._confirmed(ticked(page, row.tick, actions, option))
+            await self._unless_changed(before, "the request is not removed", page.page, after)
+
+        await self._changing(act)
+
+    async def export(self, fingerprint: str, options: ExportOptions) -> ExportedFile:
+        """Export a certificate in the format that the options ask for."""
+        if options.passphrase is not None:
+            _text(options.passphrase)
+
+        async def act() -> ExportedFile:
+            page, row = await self._row(await self._interface.listing(), fingerprint)
+            if options.private_key and not row.has_key:
+                raise ActionRefused(
+                    f"the certificate {fingerprint} has no private key here", "export it without its key"
+                )
+            return await export(self._interface, page, row, options)
+
+        return await self._reading(act)
+
+    async def recover(self) -> None:
+        """Nothing is ever left due here."""
+
+    # How things are done
+
+    async def _reading(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Look at something; once more where the session has expired on the way."""
+        try:
+            return await act()
+        except SignedOut:
+            try:
+                return await act()
+            except SignedOut:
+                raise self._forgetful() from None
+
+    async def _changing(self, act: Callable[[Listing], Awaitable[None]]) -> None:
+        """Change something; once more where the session had expired and the store shows that nothing has happened."""
+        before = await self._reading(self._interface.listing)
+        try:
+            return await act(before)
+        except SignedOut:
+            after = await self._reading(self._interface.listing)
+            if after.shown != before.shown:
+                message = "the session ended while something was changed, so what came of it is not known"
+                raise EffectUnknown(message, "look at the store, then run again") from None
+        try:
+            await act(after)
+        except SignedOut:
+            raise self._forgetful() from None
+
+    def _forgetful(self) -> StoreUnreachable:
+        return StoreUnreachable(
+            f"{self._session.endpoint} ends sessions as soon as they have begun",
+            "see whether somebody else signs in with the same account",
+        )
+
+    async def _sent(self, submission: Submission) -> Page | None:
+        """Send what changes something; the page that comes back, if it is one."""
+        return (await self._session.change(submission)).page
+
+    async def _confirmed(self, submission: Submission) -> Page | None:
+        """The same, and say yes where the interface asks whether it is meant."""
+        after = await self._sent(submission)
+        if after is None or any(each.kind in {"choice", "file"} for each in after.controls()):
+            return after
+        yes = (each for each in after.controls() if each.kind == "submit" and labels.CONFIRM.matches(each.text))
+        button = next(yes, None)
+        return await self._sent(Filling(after, button.form).press(button)) if button else after
+
+    async def _unless_changed(self, before: Listing, what: str, asked: Page, after: Page | None) -> None:
+        """Refuse, unless the store shows that something has happened all the same."""
+        if (await self._interface.listing()).shown == before.shown:
+            raise ActionRefused(*_refusal(what, asked, after))
+
+    async def _row(self, listing: Listing, fingerprint: str) -> tuple[CertificatesPage, CertificateRow]:
+        """The row of a certificate, found by what it exports."""
+        for page, row in listing.rows:
+            if (await certificate_of(self._interface, page, row)).fingerprint == fingerprint:
+                return page, row
+        raise ActionRefused(f"there is no certificate {fingerprint}", "look at the store's status")
+
+    async def _request(self, listing: Listing, fingerprint: str) -> tuple[CertificatesPage, RequestRow]:
+        """The row of a request, found by its data."""
+        for page, row in listing.requests:
+            if (await request_of(self._interface, row)).fingerprint == fingerprint:
+                return page, row
+        raise ActionRefused(f"there is no pending request {fingerprint}", "look at the store's status")
+
+    # Creating
+
+    async def _creation(self, before: Listing, form: CertificateForm) -> Creation:
+        page = await self._interface.create_page(before)
+        if page is None:
+            raise ActionRefused("the interface offers no new certificates", "make it by hand")
+        return await write_form(self._interface, before, page, form)
+
+    async def _create(self, before: Listing, creation: Creation, button: Control | None, label: labels.Label) -> None:
+        if button is None:
+            raise ActionRefused(f"the interface offers no '{label}'", "make it by hand")
+        after = await self._sent(creation.filling.press(button))
+        await self._unless_changed(before, "nothing is created", creation.page.page, after)
+
+    async def _check_key(self, before: Listing, key: ExistingKey) -> None:
+        """See that the new request has the key that was asked for: the choices do not say whose key they are."""
+        known = {row.details.url for _, row in before.requests}
+        now = await self._interface.listing()
+        for _, row in now.requests:
+            if row.details.url in known:
+                continue
+            made = await request_of(self._interface, row)
+            if made.public_key != key.public_key:
+                await self.remove_request(made.fingerprint)
+                raise ActionRefused(
+                    "the request was made with another key than the one that was chosen, and is withdrawn",
+                    "make the request by hand",
+                )
+
+    # Trust
+
+    def _expect(self, upload: Upload) -> None:
+        """What is uploaded with its key may be what the interface presents at the next handshake."""
+        try:
+            contents = read(upload.content, upload.passphrase, keys=Keys.UNCHECKED)
+        except FormatError:
+            return  # the interface will say so in its own words
+        leaves = [each.fingerprint for each in contents.certificates if not each.is_authority]
+        self._pins.add(leaves)
+        self._remember(each for each in leaves if contents.keys)
+
+
+def _refusal(what: str, asked: Page, after: Page | None) -> tuple[str, str]:
+    words = said(asked.lines(), after.lines()) if after else ""
+    quoted = f": the interface says '{words}'" if words else ", and the interface does not say why"
+    return f"{what}{quoted}", f"look at {WHERE} in a browser"
+
+
+def _text(passphrase: bytes) -> str:
+    if not passphrase or not is_text(passphrase):
+        raise ActionRefused(
+            "a passphrase is text in UTF-8, of at least one character and without NUL", "choose another"
+        )
+    return passphrase.decode()
+
+
+def _extension(content: bytes) -> str:
+    return "pem" if content.lstrip().startswith(b"-----") else _EXTENSIONS.get(outline(content), "cer")
+
+
+@asynccontextmanager
+async def open_session(
+    configuration: WebConfiguration, context: OpenContext, limits: Limits
+) -> AsyncIterator[tuple[Session, Pins]]:
+    """A session with an interface, not signed in yet; signed out at the end.
+
+    Raises:
+        StoreUnreachable: The operator's settings do not allow the host.
+        UnreadableInput: The root that it trusts cannot be read.
+    """
+    parts = urlsplit(configuration.url)
+    host, port = parts.hostname or "", parts.port or _HTTPS
+    # Before anything else: no secret is looked up for a host that nobody has allowed.
+    address = context.network.address(host, port)
+    place = endpoint(host, port)
+    known = known_certificates(context.network.known_appliances, place)
+    pins = Pins({*configuration.trust.sha256, *((context.declared | known) - context.retired)})
+    transport = InterfaceTransport(host, address, pins, _root(configuration, context))
+
+    capture = Capture(context.network.capture / context.appliance, {host}) if context.network.capture else None
+
+    def credentials() -> tuple[str, str]:
+        folder = context.folder or context.root
+        found = (resolve(each, os.environ, folder) for each in (configuration.username, configuration.password))
+        username, password = (each.decode("utf-8", "replace") for each in found)
+        if capture:
+            capture.hide({username, password})
+        return username, password
+
+    headers = {"accept": "text/html", "accept-encoding": "identity", "accept-language": "en"}
+    async with httpx.AsyncClient(
+        transport=transport, headers=headers, timeout=limits.patience, trust_env=False
+    ) as client:
+        session = Session(Exchange(client, configuration.url, limits, capture), credentials)
+        try:
+            yield session, pins
+        finally:
+            with anyio.move_on_after(min(_PARTING, limits.patience), shield=True):
+                await session.close()
+
+
+@asynccontextmanager
+async def open_driver(
+    configuration: WebConfiguration, context: OpenContext, limits: Limits | None = None
+) -> AsyncIterator[WebDriver]:
+    """Open the store behind an interface. Signing in waits until something is asked of it."""
+    bounds = limits or Limits()
+    async with open_session(configuration, context, bounds) as (session, pins):
+        file = context.network.known_appliances
+
+        def keep(fingerprints: Iterable[str]) -> None:
+            remember(file, session.endpoint, fingerprints)
+
+        yield WebDriver(Interface(session, bounds.pages), pins, keep)
+
+
+def _root(configuration: WebConfiguration, context: OpenContext) -> bytes | None:
+    if configuration.trust.ca is None:
+        return None
+    contents = read(context.read(configuration.trust.ca))
+    if len(contents.certificates) != 1:
+        raise StoreUnreachable(f"{configuration.trust.ca} is not one certificate", "name the file of one root")
+    return contents.certificates[0].der

@@ -1,0 +1,441 @@
+"""A page as a person reads it: visible text from top to bottom, controls, links and tables, as frozen values.
+
+This is all that the driver knows of HTML. Field names and markup are kept only to fill a form in and send it off as a
+browser would (HTML Living Standard, section 4.10.21); nothing is found by them. What is hidden is not seen. Reading is
+one pass without recursion, so that hostile pages cost time and memory in proportion to their size, which `session`
+bounds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+from urllib.parse import urljoin
+
+from lxml import etree, html
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ControlKind: TypeAlias = Literal[
+    "text", "password", "file", "checkbox", "radio", "choice", "submit", "script", "hidden"
+]
+"""What a control does; `script` is a button that needs one."""
+
+_UNSEEN = frozenset({"script", "style", "template", "noscript", "head", "datalist", "svg", "math", "object", "iframe"})
+_INLINE = frozenset(
+    {"a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "img"}
+    | {"ins", "kbd", "label", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt"}
+    | {"u", "var", "wbr"}
+)
+_CONTROLS = frozenset({"input", "select", "textarea", "button"})
+_HIDING = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+_INPUTS: dict[str, ControlKind] = {
+    "password": "password",
+    "file": "file",
+    "checkbox": "checkbox",
+    "radio": "radio",
+    "submit": "submit",
+    "image": "submit",
+    "button": "script",
+    "reset": "script",
+    "hidden": "hidden",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stretch of visible text that nothing interrupts, white space collapsed.
+
+    Attributes:
+        text: The text.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link.
+
+    Attributes:
+        text: What it says.
+        url: Where it leads, absolute.
+    """
+
+    text: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One choice of a drop-down.
+
+    Attributes:
+        text: What it says.
+        value: What is sent.
+        selected: Whether it is chosen to begin with.
+    """
+
+    text: str
+    value: str
+    selected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Something to fill in, to tick, to choose or to press.
+
+    Attributes:
+        place: Its place among the items of the page: its identity.
+        kind: What it does.
+        form: Number of the form that it belongs to, or None.
+        name: What it is called when the form is sent; never looked for.
+        value: What it holds; what a box or button sends.
+        text: What a button says.
+        labels: What its own markup calls it: `label`, `aria-label`, `title`.
+        checked: Whether a box is ticked.
+        options: What a drop-down offers.
+        action: Where a button sends the form, where it says so itself.
+        disabled: Whether it is out of use.
+    """
+
+    place: int
+    kind: ControlKind
+    form: int | None
+    name: str = ""
+    value: str = ""
+    text: str = ""
+    labels: tuple[str, ...] = ()
+    checked: bool = False
+    options: tuple[Option, ...] = ()
+    action: str = ""
+    disabled: bool = False
+
+
+Item: TypeAlias = Run | Link | Control
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a page, from one item up to another.
+
+    Attributes:
+        start: Place of its first item.
+        end: Place after its last item.
+    """
+
+    start: int
+    end: int
+
+    def __contains__(self, place: int) -> bool:
+        return self.start <= place < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; tables inside its cells are tables of their own.
+
+    Attributes:
+        rows: For each row its cells in order, a cell that spans columns repeated.
+    """
+
+    rows: tuple[tuple[Span, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form.
+
+    Attributes:
+        url: Where it is sent, absolute.
+        method: `GET` or `POST`.
+    """
+
+    url: str
+    method: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page.
+
+    Attributes:
+        url: Where it came from.
+        title: Its title.
+        items: What is seen, from top to bottom, hidden fields of forms among it.
+        tables: Its tables, outer ones before those inside them.
+        forms: Its forms.
+        blocks: For each item the number of the block that it stands in: what shares one is on one line.
+    """
+
+    url: str
+    title: str = ""
+    items: tuple[Item, ...] = ()
+    tables: tuple[Table, ...] = ()
+    forms: tuple[Form, ...] = ()
+    blocks: tuple[int, ...] = field(default=(), repr=False)
+
+    def row_around(self, place: int) -> Span | None:
+        """The innermost row of a table that an item stands in."""
+        rows = (Span(row[0].start, row[-1].end) for table in reversed(self.tables) for row in table.rows if row)
+        return next((row for row in rows if place in row), None)
+
+    @property
+    def whole(self) -> Span:
+        """All of it."""
+        return Span(0, len(self.items))
+
+    def lines(self, span: Span | None = None) -> Iterator[str]:
+        """Visible text, run by run, links included."""
+        part = self.items if span is None else self.items[span.start : span.end]
+        return (each.text for each in part if not isinstance(each, Control))
+
+    def controls(self, span: Span | None = None) -> Iterator[Control]:
+        """Controls that are in use, hidden ones left out."""
+        part = self.items if span is None else self.items[span.start : span.end]
+        return (each for each in part if isinstance(each, Control) and each.kind != "hidden" and not each.disabled)
+
+    def links(self, span: Span | None = None) -> Iterator[Link]:
+        """Links."""
+        part = self.items if span is None else self.items[span.start : span.end]
+        return (each for each in part if isinstance(each, Link))
+
+
+def read_page(content: bytes, url: str, charset: str = "utf-8") -> Page:
+    """Read a page. Whatever is wrong with the markup is taken as browsers take it.
+
+    Args:
+        content: The page.
+        url: Where it came from.
+        charset: How it is encoded.
+    """
+    root = parse(content, charset)
+    return Page(url) if root is None else _Reader(url).read(root)
+
+
+def parse(content: bytes, charset: str) -> html.HtmlElement | None:
+    """The elements of a page, or None where nothing in it is markup. Comments are left out."""
+    try:
+        text = content.decode(charset, "replace")
+    except LookupError:
+        text = content.decode("utf-8", "replace")
+    parser = html.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
+    try:
+        return html.document_fromstring(text.replace("\0", "\ufffd").encode("utf-8", "replace"), parser=parser)
+    except (etree.ParserError, etree.XMLSyntaxError, AssertionError):
+        return None
+
+
+def collapse(text: str) -> str:
+    """Text with white space as a page shows it."""
+    return " ".join(text.split())
+
+
+@dataclass
+class _OpenTable:
+    """A table that is being read."""
+
+    rows: list[list[Span]] = field(default_factory=list)
+    cell: int | None = None
+
+
+class _Reader:
+    """One pass over a document."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._items: list[Item] = []
+        self._text: list[str] = []
+        self._tables: list[_OpenTable] = []
+        self._open: list[_OpenTable] = []
+        self._forms: list[Form] = []
+        self._form_ids: dict[str, int] = {}
+        self._form: list[int] = []
+        self._labels: dict[str, str] = {}
+        self._blocks: list[int] = []
+        self._block = 0
+
+    def read(self, root: html.HtmlElement) -> Page:
+        base = root.find(".//base[@href]")
+        if base is not None:
+            self._url = urljoin(self._url, base.get("href", ""))
+        for number, form in enumerate(root.iter("form")):
+            self._forms.append(Form(self._absolute(form.get("action", "")), form.get("method", "get").upper()))
+            self._form_ids[form.get("id", "")] = number
+            form.set("data-number-of-form", str(number))
+        for label in root.iter("label"):
+            self._labels.setdefault(label.get("for", ""), _text_of(label))
+        walker = etree.iterwalk(root, events=("start", "end"))
+        for event, element in walker:
+            if not isinstance(element.tag, str):
+                continue
+            if event == "end":
+                self._end(element)
+            elif _is_unseen(element):
+                walker.skip_subtree()
+            else:
+                self._start(element)
+                if element.tag in {"select", "textarea", "button"} or (element.tag == "a" and element.get("href")):
+                    walker.skip_subtree()
+        self._flush()
+        title = root.findtext(".//title") or ""
+        tables = tuple(Table(tuple(tuple(row) for row in each.rows)) for each in self._tables)
+        return Page(self._url, collapse(title), tuple(self._items), tables, tuple(self._forms), tuple(self._blocks))
+
+    def _start(self, element: html.HtmlElement) -> None:
+        tag = element.tag
+        if tag not in _INLINE:
+            self._break(element)
+        match tag:
+            case each if each in _CONTROLS:
+                self._put(self._control(element))
+                return
+            case "a" if element.get("href"):
+                self._flush()
+                url = self._absolute(element.get("href", ""))
+                self._put(Link(_text_of(element), url))
+                return
+            case "img":
+                self._text.append(f" {element.get('alt', '')} ")
+            case "table":
+                self._open.append(_OpenTable())
+                self._tables.append(self._open[-1])
+            case "tr" if self._open:
+                self._open[-1].rows.append([])
+            case "td" | "th" if self._open and self._open[-1].rows:
+                self._open[-1].cell = len(self._items)
+            case "form":
+                self._form.append(int(element.get("data-number-of-form", "0")))
+            case _:
+                pass
+        self._text.append(element.text or "")
+
+    def _end(self, element: html.HtmlElement) -> None:
+        tag = element.tag
+        if not _is_unseen(element):
+            if tag not in _INLINE:
+                self._break(element)
+            match tag:
+                case "td" | "th" if self._open and self._open[-1].cell is not None:
+                    cell = Span(self._open[-1].cell, len(self._items))
+                    self._open[-1].rows[-1].extend([cell] * _spanned(element))
+                    self._open[-1].cell = None
+                case "table" if self._open:
+                    self._open.pop()
+                case "form" if self._form:
+                    self._form.pop()
+                case _:
+                    pass
+        self._text.append(element.tail or "")
+
+    def _break(self, element: html.HtmlElement) -> None:
+        """Where text is interrupted: by a control, which stays on the line, or by a new block."""
+        self._flush()
+        self._block += element.tag not in _CONTROLS
+
+    def _flush(self) -> None:
+        text = collapse("".join(self._text))
+        self._text.clear()
+        if text:
+            self._put(Run(text))
+
+    def _put(self, item: Item) -> None:
+        self._items.append(item)
+        self._blocks.append(self._block)
+
+    def _absolute(self, url: str) -> str:
+        try:
+            return urljoin(self._url, url.strip())
+        except ValueError:
+            return ""
+
+    def _control(self, element: html.HtmlElement) -> Control:
+        own = element.get("form")
+        control = Control(
+            place=len(self._items),
+            kind=_kind(element),
+            form=self._form_ids.get(own) if own is not None else (self._form[-1] if self._form else None),
+            name=element.get("name", ""),
+            value=element.get("value", ""),
+            labels=tuple(filter(None, self._named(element))),
+            checked=element.get("checked") is not None,
+            action=self._absolute(element.get("formaction", "")) if element.get("formaction") else "",
+            disabled=element.get("disabled") is not None,
+        )
+        match element.tag:
+            case "select":
+                return replace(control, options=_options(element))
+            case "textarea":
+                return replace(control, value="".join(element.itertext()))
+            case "button":
+                return replace(control, text=_text_of(element))
+            case _:
+                text = element.get("value") or element.get("alt") or ""
+                box = control.kind in {"checkbox", "radio"}
+                value = element.get("value", "on") if box else control.value
+                return replace(control, value=value, text=collapse(text) if control.kind in _PRESSED else "")
+
+    def _named(self, element: html.HtmlElement) -> Iterator[str]:
+        if element.get("id"):
+            yield self._labels.get(element.get("id", ""), "")
+        around = next(element.iterancestors("label"), None)
+        if around is not None:
+            yield _text_of(around)
+        for attribute in ("aria-label", "title"):
+            yield collapse(element.get(attribute, ""))
+
+
+_PRESSED = frozenset({"submit", "script"})
+
+
+def _kind(element: html.HtmlElement) -> ControlKind:
+    match element.tag:
+        case "select":
+            return "choice"
+        case "button":
+            kind = element.get("type", "submit").lower()
+            return "script" if kind in {"button", "reset"} else "submit"
+        case "textarea":
+            return "text"
+        case _:
+            return _INPUTS.get(element.get("type", "text").lower(), "text")
+
+
+def _options(element: html.HtmlElement) -> tuple[Option, ...]:
+    found = [each for each in element.iter("option") if each.get("disabled") is None]
+    chosen = [each for each in found if each.get("selected") is not None] or found[:1]
+    texts = [collapse("".join(each.itertext())) for each in found]
+    return tuple(
+        Option(text, each.get("value", text), each is chosen[-1]) for each, text in zip(found, texts, strict=True)
+    )
+
+
+def _text_of(element: html.HtmlElement) -> str:
+    """Visible text in an element; buttons and choices that a label is put around do not count."""
+    parts: list[str] = []
+    walker = etree.iterwalk(element, events=("start", "end"))
+    for event, each in walker:
+        if event == "end":
+            parts.append((each.tail or "") if each is not element else "")
+        elif _is_unseen(each) or (each is not element and each.tag in {"select", "textarea", "button"}):
+            walker.skip_subtree()
+        else:
+            parts += [each.text or "", f" {each.get('alt', '')} " if each.tag == "img" else ""]
+            parts.append("" if each.tag in _INLINE else " ")
+    return collapse("".join(parts))
+
+
+def _is_unseen(element: html.HtmlElement) -> bool:
+    if not isinstance(element.tag, str) or element.tag in _UNSEEN:
+        return True
+    return element.get("hidden") is not None or bool(_HIDING.search(element.get("style", "")))
+
+
+def _spanned(element: html.HtmlElement) -> int:
+    spanned = element.get("colspan", "1")
+    return min(int(spanned), _MOST_COLUMNS) if spanned.isdecimal() and int(spanned) else 1
+
+
+_MOST_COLUMNS = 50
