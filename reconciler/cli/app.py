@@ -16,9 +16,11 @@ from reconciler.base.errors import ReconcilerError, StaleError
 from reconciler.base.text import printable
 from reconciler.cli.apply import apply
 from reconciler.cli.demo import demo
+from reconciler.cli.doctor import doctor
 from reconciler.cli.exits import Exit
 from reconciler.cli.help import epilog
 from reconciler.cli.inspect import inspect
+from reconciler.cli.lab import lab
 from reconciler.cli.log import debug_log
 from reconciler.cli.plan import plan
 from reconciler.cli.schema import schema
@@ -110,6 +112,19 @@ _add(
     ),
 )
 _add(
+    "doctor",
+    doctor,
+    "Look whether appliances can be reached and understood.",
+    epilog(
+        {
+            "doctor": "every appliance, and what it serves now",
+            "doctor --appliance east-1 --capture pages": "one appliance, and the pages that were met",
+            "doctor --format json": "for a program",
+        },
+        Exit.FINDINGS,
+    ),
+)
+_add(
     "inspect",
     inspect,
     "Describe certificate files.",
@@ -125,6 +140,18 @@ _add(
     schema,
     "Show the JSON Schemas.",
     epilog({"schema certificate": "one of them", "schema --write schemas": "all of them, into a folder"}),
+)
+_add(
+    "lab",
+    lab,
+    "Play simulated appliances.",
+    epilog(
+        {
+            "lab": "the fleet of desired-state/, each appliance on a port of its own",
+            "lab --folder here --variant later": "in a folder that stays; the pages of a later release",
+            "lab --fault east-1:reset_after@5": "the fifth request to east-1 gets no reply",
+        }
+    ),
 )
 _add(
     "demo",

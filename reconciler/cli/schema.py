@@ -20,7 +20,7 @@ def schema(
         str | None,
         typer.Argument(
             metavar="[NAME]",
-            help="fleet, site, appliance, certificate, operator, plan, applied or status.",
+            help="fleet, site, appliance, certificate, operator, plan, applied, status or doctor.",
             show_default=False,
         ),
     ] = None,
@@ -50,11 +50,13 @@ def schema(
 def schema_models() -> tuple[tuple[str, type[BaseModel]], ...]:
     """Every schema that is published: its name, and the model that it is generated from."""
     from reconciler.desired.schema import declared_models
-    from reconciler.engine.operator import OperatorSettings
+    from reconciler.engine.operator import settings_model
     from reconciler.live.driver import driver_types
     from reconciler.plan.model import Plan
+    from reconciler.report.doctor import Doctor
     from reconciler.report.results import Applied
     from reconciler.report.status import Status
 
     declared = declared_models({driver: each.configuration for driver, each in driver_types().items()})
-    return (*declared, ("operator", OperatorSettings), ("plan", Plan), ("applied", Applied), ("status", Status))
+    documents = (("plan", Plan), ("applied", Applied), ("status", Status), ("doctor", Doctor))
+    return (*declared, ("operator", settings_model()), *documents)

@@ -51,11 +51,12 @@ def commands(example: Example) -> Iterator[list[str | Path]]:
     for output_format in ("text", "json"):
         yield ["plan", root, "--format", output_format]
         yield ["status", root, "--format", output_format]
+        yield ["doctor", root, "--format", output_format]
         files = [root / each for each in KEY_FILES]
         served = [path for path in sorted(example.directory("east-1").iterdir()) if path.is_file()]
         yield ["inspect", *files, *served, "--passphrase-env", VARIABLE, "--format", output_format]
         yield ["inspect", *files, "--format", output_format]
-    for name in ("certificate", "operator", "plan", "applied", "status"):
+    for name in ("certificate", "operator", "plan", "applied", "status", "doctor"):
         yield ["schema", name]
     yield ["plan", root, "--revision", "HEAD"]
     yield ["apply", root]
