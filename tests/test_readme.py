@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +18,9 @@ from reconciler.desired.compose import compose
 from reconciler.desired.models import Appliance, Certificate, Fleet, Site
 from reconciler.desired.nodes import plain
 from reconciler.engine.operator import OperatorSettings
-from reconciler.live.directory import DirectoryConfiguration
+from reconciler.live.driver import driver_types
+from tests.end_to_end.example import reconciler
+from tests.support.playing import environment, playing
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -42,21 +42,25 @@ def commands() -> list[list[str]]:
 
 def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "desired-state", tmp_path / "desired-state")
-    environment = dict(os.environ)
-    program = Path(sys.executable).with_name("reconciler")
+    environ: dict[str, str | None] = {}
     codes = []
-    for command in commands():
-        match command:
-            case ["export", setting]:
-                name, _, value = setting.partition("=")
-                environment[name] = value
-            case ["reconciler", *words]:
-                done = subprocess.run(
-                    [program, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-                )
-                codes.append(done.returncode)
-                assert "Traceback" not in done.stderr
-    assert codes == [Exit.DONE, Exit.COULD_NOT, Exit.DONE, Exit.DONE, Exit.DONE]
+    with ExitStack() as started:
+        for command in commands():
+            match command:
+                case ["export", setting]:
+                    name, _, value = setting.partition("=")
+                    environ[name] = value
+                case [".", file]:
+                    environ |= environment(tmp_path / file)
+                case ["reconciler", "lab", "--from", desired_state, "--folder", folder]:
+                    started.enter_context(playing(tmp_path / desired_state, tmp_path / folder))
+                case ["reconciler", *words]:
+                    done = reconciler(*words, cwd=tmp_path, environ=environ)
+                    codes.append(done.returncode)
+                    assert "Traceback" not in done.stderr
+    of_its_own = [Exit.DONE, Exit.COULD_NOT, Exit.DONE, Exit.DONE, Exit.DONE]
+    in_the_lab = [Exit.DONE, Exit.DONE, Exit.DONE]
+    assert codes == of_its_own + in_the_lab
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: str(block).split()[1])
@@ -73,8 +77,10 @@ def test_the_files_are_understood(block: str) -> None:
         case ("desired-state", folder, _):
             assert isinstance(content, dict)
             if folder == "appliances":
-                DirectoryConfiguration.model_validate(content["store"], context=context)
-                content["store"] = {"driver": "directory"}
+                store = content["store"]
+                assert isinstance(store, dict)
+                driver_types()[str(store["driver"])].configuration.model_validate(store, context=context)
+                content["store"] = {"driver": store["driver"]}
             MODELS[folder].model_validate(content, context=context)
         case _:
             assert path == "operator.yaml"

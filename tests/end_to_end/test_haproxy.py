@@ -10,28 +10,26 @@ import pytest
 
 from reconciler.base.clock import system_clock
 from reconciler.engine.operator import OperatorSettings
-from reconciler.lab.example import PASSPHRASE, disturb
+from reconciler.lab.example import disturb
 from reconciler.live.driver import Upload
 from reconciler.pki.selection import may_serve
 from reconciler.plan.model import CreateSelfSigned, Import, Plan, Remove, SetDefault
 from reconciler.report.results import Applied
+from tests.end_to_end.committed import PAIR, Committed
 from tests.end_to_end.example import APPLIANCES, Example, bound, reconciler
 from tests.end_to_end.handshakes import problem, problem_without_name, visiting
-from tests.support.authority import DAY, Authority, Issued, self_signed
+from tests.support.authority import DAY, Authority, self_signed
 from tests.support.haproxy import HAProxy, check, serving
 from tests.support.tls import served
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Awaitable, Callable, Mapping
-    from pathlib import Path
 
     from reconciler.engine.run import Planned
     from reconciler.live.driver import Driver
     from reconciler.live.store import LiveStore
 
 UNDECLARED_NAMES = ("anything.atlas.example.com", "unknown.example.net", "two.labels.atlas.example.com")
-PAIR = ("access.example.com", "east-1.example.com", "west-1.example.com")
 
 
 def allowed(store: LiveStore, name: str | None) -> set[str]:
@@ -123,42 +121,6 @@ def renewed(example: Example) -> None:
 
 def import_of(content: bytes, passphrase: bytes | None = None) -> Callable[[Driver], Awaitable[None]]:
     return lambda driver: driver.import_(Upload(content, passphrase))
-
-
-@dataclass(frozen=True)
-class Committed:
-    """The example's committed certificates anew, from an authority that can issue more of them."""
-
-    folder: Path
-    issuing: Authority = field(
-        default_factory=lambda: Authority.root("Root of the test", not_before=system_clock() - 900 * DAY).intermediate(
-            "Issuing CA of the test", not_before=system_clock() - 900 * DAY
-        )
-    )
-
-    def everything(self) -> None:
-        """Replace root, intermediate, and both leaves with their keys."""
-        start = system_clock() - 300 * DAY
-        [root] = self.issuing.chain
-        self._write("root.pem", Issued(root, self.issuing.key).pem())
-        self._write("issuing.pem", Issued(self.issuing.certificate, self.issuing.key).pem())
-        atlas = self._issue(["*.atlas.example.com"], "Example Atlas access", "ec-p256", start)
-        self._write("atlas/leaf.pem", atlas.pem())
-        self._write("atlas/key.p12", atlas.pkcs12(PASSPHRASE))
-        self.access(start)
-
-    def access(self, started: dt.datetime) -> None:
-        """Replace the failover pair's leaf and key."""
-        access = self._issue(PAIR, "Example remote access", "rsa-2048", started)
-        self._write("access/leaf.pem", access.pem())
-        self._write("access/key.p12", access.pkcs12(PASSPHRASE))
-
-    def _issue(self, names: list[str] | tuple[str, ...], common_name: str, kind: str, start: dt.datetime) -> Issued:
-        end = start + 500 * DAY
-        return self.issuing.issue(names, common_name=common_name, key_kind=kind, not_before=start, not_after=end)
-
-    def _write(self, path: str, content: bytes) -> None:
-        (self.folder / path).write_bytes(content)
 
 
 @dataclass
