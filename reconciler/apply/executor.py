@@ -161,7 +161,8 @@ class Executor:
         if after.unfinished:
             message = error.message if error else after.unfinished
             return StepResult(action.id, Outcome.FAILED, message, error.remedy if error else "apply again"), after
-        return StepResult(action.id, Outcome.APPLIED), after
+        made = bound[action.new] if isinstance(action, CreateSelfSigned) else ""
+        return StepResult(action.id, Outcome.APPLIED, made=made), after
 
     async def _perform(self, action: Action, driver: Driver, bound: dict[str, str]) -> None:
         match action:

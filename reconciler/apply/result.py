@@ -30,12 +30,14 @@ class StepResult:
         outcome: What came of it.
         message: What went wrong, in one sentence, or empty.
         remedy: What to do about it, or empty.
+        made: Fingerprint of the certificate that the appliance made, or empty.
     """
 
     action: str
     outcome: Outcome
     message: str = ""
     remedy: str = ""
+    made: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,8 @@ class LiveStore:
         rule: How its TLS front end selects.
         offers: What the interface in front of us can do; anything else is left to do by hand.
         unfinished: What an interrupted change left due (a reload), or empty; `Driver.recover` finishes it.
+        presents_itself: Whether its interface presents certificates of the store, so that one that is made there must
+            be trusted before anybody signs in again.
     """
 
     certificates: tuple[LiveCertificate, ...]
@@ -112,6 +114,7 @@ class LiveStore:
     rule: CandidateRule = LIBERAL
     offers: frozenset[Operation] = frozenset(Operation)
     unfinished: str = ""
+    presents_itself: bool = False
 
     @cached_property
     def by_fingerprint(self) -> Mapping[str, LiveCertificate]:

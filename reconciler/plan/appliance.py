@@ -9,7 +9,7 @@ from reconciler.base.findings import Finding, found, sort_key
 from reconciler.plan.additions import additions
 from reconciler.plan.holds import hold
 from reconciler.plan.matching import CertificateClass, Classified
-from reconciler.plan.model import AppliancePlan, ByHand, Remove
+from reconciler.plan.model import AppliancePlan, ByHand, CreateSelfSigned, Remove
 from reconciler.plan.removals import keyed_removals, removals
 from reconciler.plan.rules import NEWER_THAN_DECLARED, RETIRED_ABSENT, UNDECLARED, UNFINISHED
 from reconciler.plan.serving import serving
@@ -50,7 +50,20 @@ def plan_appliance(scene: Scene, follows: tuple[str, ...]) -> tuple[AppliancePla
         serving=serving(scene.judge, scene.world, course.world, scene.protected),
         findings=tuple(sorted(findings, key=sort_key)),
     )
-    return plan, held.by_hand
+    return plan, (*held.by_hand, *_to_trust(scene, course.ready))
+
+
+def _to_trust(scene: Scene, ready: Iterable[Action]) -> list[ByHand]:
+    """What an interface may present as soon as it is made there, and nobody has committed."""
+    if not scene.store.presents_itself:
+        return []
+    where = f"`trust: {{sha256: [...]}}` of {scene.name}"
+    how = f"keep known-appliances beside the operator settings, or commit the fingerprint that apply tells to {where}"
+    return [
+        ByHand(code="trust-new", what=f"Let {action.label} be trusted once it is made: {how}.", where=scene.name)
+        for action in ready
+        if isinstance(action, CreateSelfSigned)
+    ]
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ class Step(PlanModel):
     """What went wrong, or empty."""
     remedy: str = ""
     """What to do about it, or empty."""
+    made: str = ""
+    """SHA-256 of the certificate that the appliance made, or empty."""
 
 
 class Result(PlanModel):
@@ -86,6 +88,7 @@ def _result(result: ApplianceResult, actions: Mapping[str, Action]) -> Result:
             outcome=step.outcome,
             message=step.message,
             remedy=step.remedy,
+            made=step.made,
         )
         for step in result.steps
     )
@@ -125,6 +128,8 @@ def _write_result(page: Page, result: Result) -> None:
         said = f": {_sentence(result.message, result.remedy)}"
     page.write(Span(result.outcome.value, ink), said, indent=2, head=Span(result.appliance, Ink.STRONG), column=_COLUMN)
     for step in result.steps:
+        if step.made:
+            page.write(f"{step.what}: SHA-256 {step.made}", indent=2 + _COLUMN)
         if step.outcome is Outcome.NOT_ATTEMPTED:
             why = f": {step.message}" if step.message else ""
             page.write(f"not attempted: {step.what}{why}", indent=2 + _COLUMN)

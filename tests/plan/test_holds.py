@@ -251,6 +251,14 @@ class TestByHand:
         live = store(keyed(OLD, "old"), gone, chain_of(one()), default=OLD, offers=EVERYTHING - {operation})
         assert [each.what for each in scene.plan(live).by_hand] == [what]
 
+    def test_what_an_interface_makes_for_itself_and_presents_is_to_be_trusted(self) -> None:
+        scene = Scene({"own": OWN}, default="own", clients=NO_CLIENTS)
+        live = store()
+        assert not scene.plan(live).by_hand
+        [hand] = scene.plan(replace(live, presents_itself=True)).by_hand
+        assert (hand.code, hand.where) == ("trust-new", "east")
+        assert "`trust: {sha256: [...]}` of east" in hand.what
+
     def test_nobody_is_told_to_do_by_hand_what_would_harm(self) -> None:
         live = replace(LIVE, offers=EVERYTHING - {Operation.IMPORT})
         staged = replace(live, certificates=(*live.certificates, *chain_of(two())))

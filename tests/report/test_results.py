@@ -24,7 +24,7 @@ RESULTS = applied(
         ApplianceResult("node-1", Outcome.UNCHANGED),
         ApplianceResult("node-2", Outcome.STALE, (StepResult("node-2/1", Outcome.STALE, "it is gone", "plan again"),)),
         ApplianceResult("node-3", Outcome.APPLIED),
-        ApplianceResult("west-1", Outcome.APPLIED, (StepResult("west-1/1", Outcome.APPLIED),)),
+        ApplianceResult("west-1", Outcome.APPLIED, (StepResult("west-1/1", Outcome.APPLIED, made="ab" * 32),)),
     ),
 )
 
@@ -36,6 +36,7 @@ def test_every_appliance_gets_one_result_with_the_step_that_failed() -> None:
 
 def test_success_says_how_much_was_done() -> None:
     west = RESULTS.model_copy(update={"results": RESULTS.results[-1:]})
+    assert f": SHA-256 {'ab' * 32}\n" in results_text(west, Medium())
     assert results_text(west, Medium()).endswith("\nApply: 1 action applied on 1 appliance.\n")
 
 
