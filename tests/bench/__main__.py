@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from reconciler.base.clock import system_clock
+from tests.bench import web
 from tests.bench.fleet import make_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _APPLIANCES = 1000
+_WEB_APPLIANCES = 200
 _ROUNDS = 3
 _STARTS = 10
 
@@ -39,14 +41,21 @@ class Measured(TypedDict):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Generate the fleet, measure, and print a table."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help=f"fraction of {_APPLIANCES} appliances")
-    scale = parser.parse_args(arguments).scale
-    with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as folder:
-        begin = time.perf_counter()
-        size = make_fleet(Path(folder), max(1, round(_APPLIANCES * scale)), system_clock())
-        _print(f"{size}\ngenerated in {time.perf_counter() - begin:.1f} s\n")
-        _measure_fleet(Path(folder) / "desired-state")
-    _measure_start()
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help=f"fraction of {_APPLIANCES} and of {_WEB_APPLIANCES} appliances"
+    )
+    parser.add_argument("--only", choices=["fleet", "web", "start"], help="measure nothing else")
+    told = parser.parse_args(arguments)
+    if told.only in {None, "fleet"}:
+        with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as folder:
+            begin = time.perf_counter()
+            size = make_fleet(Path(folder), max(1, round(_APPLIANCES * told.scale)), system_clock())
+            _print(f"{size}\ngenerated in {time.perf_counter() - begin:.1f} s\n")
+            _measure_fleet(Path(folder) / "desired-state")
+    if told.only in {None, "web"}:
+        _measure_web(max(1, round(_WEB_APPLIANCES * told.scale)))
+    if told.only in {None, "start"}:
+        _measure_start()
 
 
 def _measure_fleet(root: Path) -> None:
@@ -64,6 +73,24 @@ def _measure_fleet(root: Path) -> None:
         pairs = zip(found[what], found["floor"], strict=True)
         _row(f"{what} / floor", [_total(each) / _total(floor) for each, floor in pairs])
     _print(f"\nplan: {found['plan'][0]['lines']} lines; {found['plan'][0]['last']}\n")
+
+
+def _measure_web(appliances: int) -> None:
+    """What the dry run costs where everything is asked of pages, next to what waiting for them costs."""
+    with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as folder:
+        web.make_fleet(Path(folder), appliances, system_clock())
+        found = web.measure(Path(folder), _ROUNDS)
+    _print(
+        f"{appliances} appliances behind their interface, {web.CERTIFICATES_EACH} certificates each, "
+        f"{found[0].requests} requests, each reply {1000 * web.LATENCY:.0f} ms late, {web.CONCURRENCY} at once"
+    )
+    _print(f"seconds, {_ROUNDS} rounds   {'min':>8}{'median':>8}{'max':>8}")
+    _row("plan by web", [each.seconds for each in found])
+    _row("plan by web, processor", [each.processor for each in found])
+    _row("plan by web, ideal", [each.ideal for each in found])
+    _row("plan by web, peak MB", [each.memory for each in found], digits=0)
+    _row("plan by web / ideal", [each.ratio for each in found])
+    _print(f"\nplan: {found[0].last}\n")
 
 
 def _measure_start() -> None:

@@ -18,8 +18,13 @@ def test_the_measurements_run_and_print_their_figures(capsys: pytest.CaptureFixt
         "validate / floor",
         "plan, observe",
         "plan, peak MB",
+        "plan by web",
+        "plan by web, peak MB",
+        "plan by web / ideal",
         "reconciler --version",
         "ratio",
     ):
         assert re.search(rf"^{title}(?: +[0-9.]+){{3}}$", out, re.MULTILINE), title
     assert "Plan: 2 to import, 2 defaults to set; " in out
+    assert re.search(r"^4 appliances behind their interface, 5 certificates each, \d{2,} requests, ", out, re.MULTILINE)
+    assert "plan: No changes" in out

@@ -70,7 +70,7 @@ class WebConfiguration(StoreConfiguration):
 
 @asynccontextmanager
 async def _open(configuration: StoreConfiguration, context: OpenContext) -> AsyncIterator[Driver]:
-    from reconciler.live.web.driver import open_driver  # noqa: PLC0415 - the HTTP client is heavy
+    from reconciler.live.web.opening import open_driver  # noqa: PLC0415 - the HTTP client is heavy
 
     assert isinstance(configuration, WebConfiguration)  # noqa: S101 - what the entry point pairs it with
     async with open_driver(configuration, context) as driver:

@@ -6,26 +6,15 @@ a page says. Before something is removed or chosen, its certificate is exported 
 
 from __future__ import annotations
 
-import os
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
 
-import anyio
-import httpx
-
-from reconciler.base.errors import ActionRefused, EffectUnknown, FormatError, StoreUnreachable
-from reconciler.base.secrets import resolve
+from reconciler.base.errors import ActionRefused, EffectUnknown, FormatError, StoreError, StoreUnreachable
 from reconciler.live.driver import ExistingKey
-from reconciler.live.network import endpoint
 from reconciler.live.web import labels
-from reconciler.live.web.capture import Capture
 from reconciler.live.web.creating import Creation, write_form
-from reconciler.live.web.exchange import Exchange
 from reconciler.live.web.forms import Filling
 from reconciler.live.web.installation import finish_import
-from reconciler.live.web.known import known_certificates, remember
-from reconciler.live.web.listing import WHERE, Interface, is_certificates
+from reconciler.live.web.listing import WHERE, is_certificates
 from reconciler.live.web.looking import (
     certificate_of,
     export,
@@ -36,28 +25,26 @@ from reconciler.live.web.looking import (
     request_of,
     ticked,
 )
-from reconciler.live.web.session import Session, SignedOut
-from reconciler.live.web.transport import InterfaceTransport, Limits
+from reconciler.live.web.session import SignedOut
 from reconciler.live.web.trouble import said
-from reconciler.live.web.trust import Pins
 from reconciler.pki.asn1 import Kind
 from reconciler.pki.protection import is_text
 from reconciler.pki.reading import Keys, read
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from datetime import timedelta
 
-    from reconciler.live.driver import CertificateForm, ExportedFile, ExportOptions, OpenContext, Upload
+    from reconciler.live.driver import CertificateForm, ExportedFile, ExportOptions, Upload
     from reconciler.live.store import LiveStore
-    from reconciler.live.web.configuration import WebConfiguration
     from reconciler.live.web.forms import Submission
     from reconciler.live.web.html import Control, Page
-    from reconciler.live.web.listing import Listing
+    from reconciler.live.web.installation import CreatePage, ImportPage
+    from reconciler.live.web.listing import Interface, Listing
     from reconciler.live.web.pages import CertificateRow, CertificatesPage, RequestRow
+    from reconciler.live.web.trust import Pins
+    from reconciler.pki.certificate import Certificate
 
-_HTTPS = 443
-_PARTING = 5.0
 _EXTENSIONS: dict[Kind | None, str] = {Kind.PKCS12: "p12", Kind.PKCS7: "p7b", Kind.CERTIFICATE: "cer"}
 T = TypeVar("T")
 
@@ -70,6 +57,9 @@ class WebDriver:
         self._session = interface.session
         self._pins = pins
         self._remember = remember
+        self._forms: tuple[CreatePage | None, ImportPage | None] | None = None
+        self._making: CertificateForm | None = None
+        self._has_sent = False
 
     async def observe(self) -> LiveStore:
         """Everything the store holds now. Changes nothing."""
@@ -77,10 +67,12 @@ class WebDriver:
 
     async def _observe(self) -> LiveStore:
         seen = await look(self._interface)
-        # What the appliance says it may serve, it may also present to us from now on.
-        self._pins.add(each.fingerprint for _, row, each in seen.certificates if row.has_key)
-        create = await self._interface.create_page(seen.listing)
-        return live_store(seen, create, await self._interface.import_page(seen.listing))
+        self._meet((row, certificate) for _, row, certificate in seen.certificates)
+        if self._forms is None:
+            # What an interface offers does not change while one is signed in.
+            create = await self._interface.create_page(seen.listing)
+            self._forms = create, await self._interface.import_page(seen.listing)
+        return live_store(seen, *self._forms)
 
     async def create_self_signed(self, form: CertificateForm, valid_for: timedelta) -> None:
         """Create Self-Signed Certificate. How long it is valid is the appliance's choice."""
@@ -89,13 +81,14 @@ class WebDriver:
 
         async def act(before: Listing) -> None:
             creation = await self._creation(before, form)
-            known = {each.fingerprint for _, _, each in (await look(self._interface)).certificates}
+            self._making = form
             await self._create(before, creation, creation.page.self_signed, labels.CREATE_SELF_SIGNED)
-            seen = await look(self._interface)
             # It may be what the interface presents at the next handshake, and nobody has committed it: it is fetched
             # over the connection that it was made on.
-            self._pins.add(each.fingerprint for _, row, each in seen.certificates if row.has_key)
-            self._remember({each.fingerprint for _, _, each in seen.certificates} - known)
+            after = await self._interface.listing()
+            there = {row.shown for _, row in before.rows}
+            new = [(page, row) for page, row in after.rows if row.shown not in there] or after.rows
+            self._meet([(row, await certificate_of(self._interface, page, row)) for page, row in new])
 
         await self._changing(act)
 
@@ -112,7 +105,9 @@ class WebDriver:
 
     async def import_(self, upload: Upload) -> None:
         """Import. What is there already is left as it is."""
-        self._expect(upload)
+        expected = _served_with(upload)
+        # It may be what the interface presents at the next handshake.
+        self._pins.add(expected)
 
         async def act(before: Listing) -> None:
             found = await self._interface.import_page(before)
@@ -131,13 +126,18 @@ class WebDriver:
             if after is None or not is_certificates(after):
                 await self._unless_changed(before, "the file is not imported", found.page, after)
 
-        await self._changing(act)
+        try:
+            await self._changing(act)
+        except EffectUnknown:
+            self._remember(expected)
+            raise
+        self._remember(expected)
 
     async def set_default(self, fingerprint: str) -> None:
         """Select the radio button in the column Default."""
 
         async def act(before: Listing) -> None:
-            page, row = await self._row(before, fingerprint)
+            page, row, _ = await self._row(before, fingerprint)
             if not row.has_key:
                 raise ActionRefused(f"the certificate {fingerprint} has no private key here", "import its key first")
             if row.is_default:
@@ -159,8 +159,7 @@ class WebDriver:
         """Remove a certificate, unless it is the default or the factory certificate."""
 
         async def act(before: Listing) -> None:
-            page, row = await self._row(before, fingerprint)
-            certificate = await certificate_of(self._interface, page, row)
+            page, row, certificate = await self._row(before, fingerprint)
             if is_factory(certificate) and row.has_key:
                 raise ActionRefused("the factory certificate cannot be removed", "leave it where it is")
             if row.is_default:
@@ -197,7 +196,7 @@ class WebDriver:
             _text(options.passphrase)
 
         async def act() -> ExportedFile:
-            page, row = await self._row(await self._interface.listing(), fingerprint)
+            page, row, _ = await self._row(await self._interface.listing(), fingerprint)
             if options.private_key and not row.has_key:
                 raise ActionRefused(
                     f"the certificate {fingerprint} has no private key here", "export it without its key"
@@ -225,16 +224,28 @@ class WebDriver:
         """Change something; once more where the session had expired and the store shows that nothing has happened."""
         before = await self._reading(self._interface.listing)
         try:
-            return await act(before)
+            return await self._attempt(act, before)
         except SignedOut:
             after = await self._reading(self._interface.listing)
             if after.shown != before.shown:
                 message = "the session ended while something was changed, so what came of it is not known"
                 raise EffectUnknown(message, "look at the store, then run again") from None
         try:
-            await act(after)
+            await self._attempt(act, after)
         except SignedOut:
             raise self._forgetful() from None
+
+    async def _attempt(self, act: Callable[[Listing], Awaitable[None]], before: Listing) -> None:
+        """Change something; what goes wrong once the form is sent leaves its effect unknown."""
+        self._has_sent = False
+        try:
+            await act(before)
+        except (ActionRefused, EffectUnknown):
+            raise
+        except StoreError as error:
+            if not self._has_sent:
+                raise
+            raise EffectUnknown(f"{error.message}, so what came of it is not known", error.remedy) from error
 
     def _forgetful(self) -> StoreUnreachable:
         return StoreUnreachable(
@@ -244,7 +255,9 @@ class WebDriver:
 
     async def _sent(self, submission: Submission) -> Page | None:
         """Send what changes something; the page that comes back, if it is one."""
-        return (await self._session.change(submission)).page
+        reply = await self._session.change(submission)
+        self._has_sent = True
+        return reply.page
 
     async def _confirmed(self, submission: Submission) -> Page | None:
         """The same, and say yes where the interface asks whether it is meant."""
@@ -260,11 +273,12 @@ class WebDriver:
         if (await self._interface.listing()).shown == before.shown:
             raise ActionRefused(*_refusal(what, asked, after))
 
-    async def _row(self, listing: Listing, fingerprint: str) -> tuple[CertificatesPage, CertificateRow]:
-        """The row of a certificate, found by what it exports."""
+    async def _row(self, listing: Listing, fingerprint: str) -> tuple[CertificatesPage, CertificateRow, Certificate]:
+        """The row of a certificate, found by what it exports; that was the last thing asked of the interface."""
         for page, row in listing.rows:
-            if (await certificate_of(self._interface, page, row)).fingerprint == fingerprint:
-                return page, row
+            certificate = await certificate_of(self._interface, page, row)
+            if certificate.fingerprint == fingerprint:
+                return page, row, certificate
         raise ActionRefused(f"there is no certificate {fingerprint}", "look at the store's status")
 
     async def _request(self, listing: Listing, fingerprint: str) -> tuple[CertificatesPage, RequestRow]:
@@ -305,15 +319,34 @@ class WebDriver:
 
     # Trust
 
-    def _expect(self, upload: Upload) -> None:
-        """What is uploaded with its key may be what the interface presents at the next handshake."""
-        try:
-            contents = read(upload.content, upload.passphrase, keys=Keys.UNCHECKED)
-        except FormatError:
-            return  # the interface will say so in its own words
-        leaves = [each.fingerprint for each in contents.certificates if not each.is_authority]
-        self._pins.add(leaves)
-        self._remember(each for each in leaves if contents.keys)
+    def _meet(self, rows: Iterable[tuple[CertificateRow, Certificate]]) -> None:
+        """Get to know what a trusted interface shows.
+
+        What it says it may serve, it may also present to us from now on. What it has just made for us is remembered
+        beyond that, also where the reply was lost and the connection was not.
+        """
+        keyed = [certificate for row, certificate in rows if row.has_key]
+        self._pins.add(each.fingerprint for each in keyed)
+        if self._making is not None:
+            self._remember([each.fingerprint for each in keyed if _is_made(each, self._making)])
+
+
+def _served_with(upload: Upload) -> tuple[str, ...]:
+    """Fingerprints of the certificates that a file brings along with their keys."""
+    try:
+        contents = read(upload.content, upload.passphrase, keys=Keys.UNCHECKED)
+    except FormatError:
+        return ()  # the interface will say so in its own words
+    return tuple(each.fingerprint for each in contents.certificates if contents.key_of(each))
+
+
+def _is_made(certificate: Certificate, form: CertificateForm) -> bool:
+    """Whether a certificate is what a form asked for."""
+    return (
+        certificate.is_self_issued
+        and set(certificate.subject.attributes) == set(form.subject.attributes)
+        and certificate.san_set == frozenset(form.subject_alternative_names)
+    )
 
 
 def _refusal(what: str, asked: Page, after: Page | None) -> tuple[str, str]:
@@ -332,68 +365,3 @@ def _text(passphrase: bytes) -> str:
 
 def _extension(content: bytes) -> str:
     return "pem" if content.lstrip().startswith(b"-----") else _EXTENSIONS.get(outline(content), "cer")
-
-
-@asynccontextmanager
-async def open_session(
-    configuration: WebConfiguration, context: OpenContext, limits: Limits
-) -> AsyncIterator[tuple[Session, Pins]]:
-    """A session with an interface, not signed in yet; signed out at the end.
-
-    Raises:
-        StoreUnreachable: The operator's settings do not allow the host.
-        UnreadableInput: The root that it trusts cannot be read.
-    """
-    parts = urlsplit(configuration.url)
-    host, port = parts.hostname or "", parts.port or _HTTPS
-    # Before anything else: no secret is looked up for a host that nobody has allowed.
-    address = context.network.address(host, port)
-    place = endpoint(host, port)
-    known = known_certificates(context.network.known_appliances, place)
-    pins = Pins({*configuration.trust.sha256, *((context.declared | known) - context.retired)})
-    transport = InterfaceTransport(host, address, pins, _root(configuration, context))
-
-    capture = Capture(context.network.capture / context.appliance, {host}) if context.network.capture else None
-
-    def credentials() -> tuple[str, str]:
-        folder = context.folder or context.root
-        found = (resolve(each, os.environ, folder) for each in (configuration.username, configuration.password))
-        username, password = (each.decode("utf-8", "replace") for each in found)
-        if capture:
-            capture.hide({username, password})
-        return username, password
-
-    headers = {"accept": "text/html", "accept-encoding": "identity", "accept-language": "en"}
-    async with httpx.AsyncClient(
-        transport=transport, headers=headers, timeout=limits.patience, trust_env=False
-    ) as client:
-        session = Session(Exchange(client, configuration.url, limits, capture), credentials)
-        try:
-            yield session, pins
-        finally:
-            with anyio.move_on_after(min(_PARTING, limits.patience), shield=True):
-                await session.close()
-
-
-@asynccontextmanager
-async def open_driver(
-    configuration: WebConfiguration, context: OpenContext, limits: Limits | None = None
-) -> AsyncIterator[WebDriver]:
-    """Open the store behind an interface. Signing in waits until something is asked of it."""
-    bounds = limits or Limits()
-    async with open_session(configuration, context, bounds) as (session, pins):
-        file = context.network.known_appliances
-
-        def keep(fingerprints: Iterable[str]) -> None:
-            remember(file, session.endpoint, fingerprints)
-
-        yield WebDriver(Interface(session, bounds.pages), pins, keep)
-
-
-def _root(configuration: WebConfiguration, context: OpenContext) -> bytes | None:
-    if configuration.trust.ca is None:
-        return None
-    contents = read(context.read(configuration.trust.ca))
-    if len(contents.certificates) != 1:
-        raise StoreUnreachable(f"{configuration.trust.ca} is not one certificate", "name the file of one root")
-    return contents.certificates[0].der

@@ -8,10 +8,10 @@ from reconciler.base.errors import ReconcilerError, StoreUnreachable, StoreUnrec
 from reconciler.live.driver import Check, CheckOutcome
 from reconciler.live.store import Operation
 from reconciler.live.web import labels
-from reconciler.live.web.driver import open_session
 from reconciler.live.web.installation import read_export
 from reconciler.live.web.listing import WHERE, Interface
 from reconciler.live.web.looking import ask_export, live_store, look
+from reconciler.live.web.opening import open_session
 from reconciler.live.web.pages import NotUnderstood, is_sign_in, read_sign_in
 from reconciler.live.web.session import SignedOut
 from reconciler.live.web.transport import Limits

@@ -99,8 +99,8 @@ class Exchange:
             raise unexpected_answer(busy.reply.status, busy.reply.page or Page(url), self.endpoint) from None
         return reply
 
-    async def send(self, url: str, submission: Submission | None = None) -> Reply:
-        """Make one request, and follow where its reply leads.
+    async def send(self, url: str, submission: Submission | None = None, *, follow: bool = True) -> Reply:
+        """Make one request, and follow where its reply leads unless told otherwise.
 
         Raises:
             Lost: No reply came.
@@ -108,7 +108,7 @@ class Exchange:
         """
         reply = await self._once(url, submission)
         for _ in range(self._limits.redirects):
-            if reply.status not in _REDIRECTS:
+            if reply.status not in _REDIRECTS or not follow:
                 return reply
             reply = await self._once(reply.url, None)
         if reply.status in _REDIRECTS:

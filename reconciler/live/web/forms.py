@@ -102,8 +102,8 @@ class Filling:
             if self._ticks.get(control.place, control.checked):
                 yield control.name, control.value
         elif control.kind == "choice":
-            chosen = (each.value for each in control.options if each.selected)
-            value = self._texts.get(control.place, next(chosen, None))
+            chosen = next((each.value for each in control.options if each.selected), None)
+            value = self._texts.get(control.place, chosen)
             if value is not None:
                 yield control.name, value
         elif control.kind != "file":

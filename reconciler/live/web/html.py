@@ -2,34 +2,43 @@
 
 This is all that the driver knows of HTML. Field names and markup are kept only to fill a form in and send it off as a
 browser would (HTML Living Standard, section 4.10.21); nothing is found by them. What is hidden is not seen. Reading is
-one pass without recursion, so that hostile pages cost time and memory in proportion to their size, which `session`
-bounds.
+one pass without recursion, so that hostile pages cost time and memory in proportion to their size, which `exchange`
+and `markup` bound.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import urljoin
 
-from lxml import etree, html
+from lxml import etree
+
+from reconciler.live.web.markup import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from lxml import html
 
 ControlKind: TypeAlias = Literal[
     "text", "password", "file", "checkbox", "radio", "choice", "submit", "script", "hidden"
 ]
 """What a control does; `script` is a button that needs one."""
 
-_UNSEEN = frozenset({"script", "style", "template", "noscript", "head", "datalist", "svg", "math", "object", "iframe"})
+_UNSEEN = frozenset({"script", "style", "template", "noscript", "title", "datalist", "svg", "math", "object", "iframe"})
 _INLINE = frozenset(
     {"a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "img"}
     | {"ins", "kbd", "label", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt"}
     | {"u", "var", "wbr"}
 )
 _CONTROLS = frozenset({"input", "select", "textarea", "button"})
+_BEGINS, _ENDS = re.compile(rb"<table[\s>]", re.IGNORECASE), re.compile(rb"</table[\s>]", re.IGNORECASE)
+_NUMBER = "data-number-of-form"
+_LONGEST_URL = 2048
+_MOST_STEPS = 100
 _HIDING = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _INPUTS: dict[str, ControlKind] = {
     "password": "password",
@@ -168,6 +177,7 @@ class Page:
         tables: Its tables, outer ones before those inside them.
         forms: Its forms.
         blocks: For each item the number of the block that it stands in: what shares one is on one line.
+        is_cut_short: Whether a table in it has no end, which HTML demands: the page broke off on its way.
     """
 
     url: str
@@ -176,11 +186,16 @@ class Page:
     tables: tuple[Table, ...] = ()
     forms: tuple[Form, ...] = ()
     blocks: tuple[int, ...] = field(default=(), repr=False)
+    is_cut_short: bool = False
 
     def row_around(self, place: int) -> Span | None:
         """The innermost row of a table that an item stands in."""
-        rows = (Span(row[0].start, row[-1].end) for table in reversed(self.tables) for row in table.rows if row)
-        return next((row for row in rows if place in row), None)
+        return self._rows.get(place)
+
+    @cached_property
+    def _rows(self) -> Mapping[int, Span]:
+        rows = (Span(row[0].start, row[-1].end) for table in self.tables for row in table.rows if row)
+        return {place: row for row in rows for place in range(row.start, row.end)}
 
     @property
     def whole(self) -> Span:
@@ -210,22 +225,13 @@ def read_page(content: bytes, url: str, charset: str = "utf-8") -> Page:
         content: The page.
         url: Where it came from.
         charset: How it is encoded.
+
+    Raises:
+        StoreUnrecognised: It is larger or deeper than any page of an interface.
     """
     root = parse(content, charset)
-    return Page(url) if root is None else _Reader(url).read(root)
-
-
-def parse(content: bytes, charset: str) -> html.HtmlElement | None:
-    """The elements of a page, or None where nothing in it is markup. Comments are left out."""
-    try:
-        text = content.decode(charset, "replace")
-    except LookupError:
-        text = content.decode("utf-8", "replace")
-    parser = html.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
-    try:
-        return html.document_fromstring(text.replace("\0", "\ufffd").encode("utf-8", "replace"), parser=parser)
-    except (etree.ParserError, etree.XMLSyntaxError, AssertionError):
-        return None
+    page = Page(url) if root is None else _Reader(url).read(root)
+    return replace(page, is_cut_short=len(_BEGINS.findall(content)) > len(_ENDS.findall(content)))
 
 
 def collapse(text: str) -> str:
@@ -254,19 +260,23 @@ class _Reader:
         self._form_ids: dict[str, int] = {}
         self._form: list[int] = []
         self._labels: dict[str, str] = {}
+        self._labels_around: dict[html.HtmlElement, str] = {}
+        self._disabled = 0
         self._blocks: list[int] = []
         self._block = 0
 
     def read(self, root: html.HtmlElement) -> Page:
+        address = self._url
         base = root.find(".//base[@href]")
         if base is not None:
-            self._url = urljoin(self._url, base.get("href", ""))
+            self._url = self._absolute(base.get("href", "")) or address
         for number, form in enumerate(root.iter("form")):
-            self._forms.append(Form(self._absolute(form.get("action", "")), form.get("method", "get").upper()))
-            self._form_ids[form.get("id", "")] = number
-            form.set("data-number-of-form", str(number))
+            self._forms.append(Form(self._absolute(form.get("action") or address), form.get("method", "get").upper()))
+            self._form_ids.setdefault(form.get("id", ""), number)
+            form.set(_NUMBER, str(number))
         for label in root.iter("label"):
-            self._labels.setdefault(label.get("for", ""), _text_of(label))
+            self._labels_around[label] = _text_of(label)
+            self._labels.setdefault(label.get("for", ""), self._labels_around[label])
         walker = etree.iterwalk(root, events=("start", "end"))
         for event, element in walker:
             if not isinstance(element.tag, str):
@@ -275,6 +285,7 @@ class _Reader:
                 self._end(element)
             elif _is_unseen(element):
                 walker.skip_subtree()
+                self._put_unseen(element)
             else:
                 self._start(element)
                 if element.tag in {"select", "textarea", "button"} or (element.tag == "a" and element.get("href")):
@@ -282,7 +293,7 @@ class _Reader:
         self._flush()
         title = root.findtext(".//title") or ""
         tables = tuple(Table(tuple(tuple(row) for row in each.rows)) for each in self._tables)
-        return Page(self._url, collapse(title), tuple(self._items), tables, tuple(self._forms), tuple(self._blocks))
+        return Page(address, collapse(title), tuple(self._items), tables, tuple(self._forms), tuple(self._blocks))
 
     def _start(self, element: html.HtmlElement) -> None:
         tag = element.tag
@@ -307,7 +318,9 @@ class _Reader:
             case "td" | "th" if self._open and self._open[-1].rows:
                 self._open[-1].cell = len(self._items)
             case "form":
-                self._form.append(int(element.get("data-number-of-form", "0")))
+                self._form.append(int(element.get(_NUMBER, "0")))
+            case "fieldset":
+                self._disabled += element.get("disabled") is not None
             case _:
                 pass
         self._text.append(element.text or "")
@@ -326,6 +339,8 @@ class _Reader:
                     self._open.pop()
                 case "form" if self._form:
                     self._form.pop()
+                case "fieldset":
+                    self._disabled -= element.get("disabled") is not None
                 case _:
                     pass
         self._text.append(element.tail or "")
@@ -345,7 +360,24 @@ class _Reader:
         self._items.append(item)
         self._blocks.append(self._block)
 
+    def _put_unseen(self, element: html.HtmlElement) -> None:
+        """What a form sends although nobody sees it."""
+        if element.tag in _UNSEEN:
+            return
+        for each in element.iter(*_CONTROLS):
+            control = self._control(each)
+            around = next(each.iterancestors("form"), None)
+            if each.get("form") is None and around is not None:
+                control = replace(control, form=int(around.get(_NUMBER, "0")))
+            chosen = [option.value for option in control.options if option.selected]
+            if control.kind in {"text", "password", "hidden"} or control.checked:
+                self._put(replace(control, kind="hidden"))
+            elif chosen:
+                self._put(replace(control, kind="hidden", value=chosen[0], options=()))
+
     def _absolute(self, url: str) -> str:
+        if len(url) + len(self._url) > _LONGEST_URL or url.count("/") + self._url.count("/") > _MOST_STEPS:
+            return ""
         try:
             return urljoin(self._url, url.strip())
         except ValueError:
@@ -356,13 +388,15 @@ class _Reader:
         control = Control(
             place=len(self._items),
             kind=_kind(element),
-            form=self._form_ids.get(own) if own is not None else (self._form[-1] if self._form else None),
+            form=(self._form_ids.get(own) if own else None)
+            if own is not None
+            else (self._form[-1] if self._form else None),
             name=element.get("name", ""),
             value=element.get("value", ""),
             labels=tuple(filter(None, self._named(element))),
             checked=element.get("checked") is not None,
             action=self._absolute(element.get("formaction", "")) if element.get("formaction") else "",
-            disabled=element.get("disabled") is not None,
+            disabled=self._disabled > 0 or element.get("disabled") is not None,
         )
         match element.tag:
             case "select":
@@ -382,7 +416,7 @@ class _Reader:
             yield self._labels.get(element.get("id", ""), "")
         around = next(element.iterancestors("label"), None)
         if around is not None:
-            yield _text_of(around)
+            yield self._labels_around[around]
         for attribute in ("aria-label", "title"):
             yield collapse(element.get(attribute, ""))
 
@@ -405,21 +439,23 @@ def _kind(element: html.HtmlElement) -> ControlKind:
 
 def _options(element: html.HtmlElement) -> tuple[Option, ...]:
     found = [each for each in element.iter("option") if each.get("disabled") is None]
-    chosen = [each for each in found if each.get("selected") is not None] or found[:1]
+    chosen = [each for each in element.iter("option") if each.get("selected") is not None]
+    # Of several, the last is chosen; where that one is out of use, nothing is sent.
+    chosen = chosen[-1:] if chosen or element.get("multiple") is not None else found[:1]
     texts = [collapse("".join(each.itertext())) for each in found]
-    return tuple(
-        Option(text, each.get("value", text), each is chosen[-1]) for each, text in zip(found, texts, strict=True)
-    )
+    return tuple(Option(text, each.get("value", text), each in chosen) for each, text in zip(found, texts, strict=True))
 
 
 def _text_of(element: html.HtmlElement) -> str:
-    """Visible text in an element; buttons and choices that a label is put around do not count."""
+    """Visible text in an element; what a label is put around does not count, nor do labels within labels."""
+    if not len(element):
+        return "" if _is_unseen(element) else collapse(element.text or "")
     parts: list[str] = []
     walker = etree.iterwalk(element, events=("start", "end"))
     for event, each in walker:
         if event == "end":
             parts.append((each.tail or "") if each is not element else "")
-        elif _is_unseen(each) or (each is not element and each.tag in {"select", "textarea", "button"}):
+        elif _is_unseen(each) or (each is not element and each.tag in _NOT_ITS_TEXT):
             walker.skip_subtree()
         else:
             parts += [each.text or "", f" {each.get('alt', '')} " if each.tag == "img" else ""]
@@ -427,8 +463,13 @@ def _text_of(element: html.HtmlElement) -> str:
     return collapse("".join(parts))
 
 
+_NOT_ITS_TEXT = frozenset({"select", "textarea", "button", "label"})
+
+
 def _is_unseen(element: html.HtmlElement) -> bool:
     if not isinstance(element.tag, str) or element.tag in _UNSEEN:
+        return True
+    if element.tag == "dialog" and element.get("open") is None:
         return True
     return element.get("hidden") is not None or bool(_HIDING.search(element.get("style", "")))
 

@@ -31,7 +31,8 @@ SUBJECT_FIELDS: Mapping[str, Label] = {
 """The fields of the Subject Name."""
 
 _PEM = re.compile(
-    r"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----(.*?)-----END (?:NEW )?CERTIFICATE REQUEST-----", re.DOTALL
+    # No hyphen stands in the data, so that each beginning is followed up only to the next.
+    r"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----([^-]*)-----END (?:NEW )?CERTIFICATE REQUEST-----"
 )
 _RSA = re.compile(r"\brsa\b", re.IGNORECASE)
 _EC = re.compile(r"\b(?:ec|ecc|ecdsa|elliptic)\b", re.IGNORECASE)

@@ -11,6 +11,9 @@ import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+_LONGEST = 200
+"""Characters of a text that may be a label: nothing longer is compared, or kept for the next comparison."""
+
 
 @dataclass(frozen=True)
 class Label:
@@ -33,7 +36,7 @@ class Label:
 
     def matches(self, text: str) -> bool:
         """Whether a text is this label."""
-        return normal(text) in self._normal
+        return len(text) <= _LONGEST and normal(text) in self._normal
 
 
 @lru_cache(maxsize=4096)

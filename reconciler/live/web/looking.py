@@ -37,8 +37,13 @@ _LONGEST_NAME = 200
 _LOOKS = 3
 
 
-class _Moved(Exception):
+class _Moved(StoreUnrecognised):
     """The store is no longer as it was listed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"what {WHERE} lists does not stay as it is while it is read", "run again when nobody is at work on it"
+        )
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,7 @@ async def look(interface: Interface) -> Seen:
             continue
         if (await interface.listing()).shown == listing.shown:
             return Seen(listing, tuple(certificates), tuple(requests))
-    raise StoreUnrecognised(
-        f"what {WHERE} lists does not stay as it is while it is read", "run again when nobody is at work on it"
-    )
+    raise _Moved
 
 
 async def certificate_of(interface: Interface, page: CertificatesPage, row: CertificateRow) -> Certificate:
@@ -218,6 +221,7 @@ def live_store(seen: Seen, create: CreatePage | None, import_: ImportPage | None
         requests=tuple(requests[each] for each in sorted(requests)),
         default=default,
         offers=_offers(seen.listing, create, import_),
+        presents_itself=True,
     )
 
 

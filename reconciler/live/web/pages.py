@@ -26,6 +26,7 @@ Pressed: TypeAlias = Control | Link
 """What can be pressed: a button of a form, or a link."""
 
 _NEAR = 6
+_MOST_SECTIONS = 50
 _EXPIRATION = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d) ?(?:GMT|UTC|Z)")
 _WARNINGS = re.compile(r"\d+ Warning\(s\)", re.IGNORECASE)
 _YES_OR_NO = re.compile(r"(yes|no)\b", re.IGNORECASE)
@@ -56,7 +57,8 @@ def labelled(page: Page, label: Label, kinds: AbstractSet[ControlKind], span: Sp
         each for each in page.controls(part) if each.kind in kinds and any(label.matches(text) for text in each.labels)
     ]
     if not named:
-        beside = (_beside(page, place, kinds, part) for place in _runs(page, label, part))
+        in_row = _Rows(page, kinds)
+        beside = (_beside(page, place, in_row, part) for place in _runs(page, label, part))
         named = list(dict.fromkeys(each for each in beside if each))
     return named[0] if len(named) == 1 else None
 
@@ -68,19 +70,36 @@ def _runs(page: Page, label: Label, span: Span) -> Iterator[int]:
             yield place
 
 
-def _beside(page: Page, place: int, kinds: AbstractSet[ControlKind], span: Span) -> Control | None:
+class _Rows:
+    """The controls of some kinds in the rows of a page's tables; each row is looked through once."""
+
+    def __init__(self, page: Page, kinds: AbstractSet[ControlKind]) -> None:
+        self.kinds = kinds
+        self._page = page
+        self._found: dict[Span, list[Control]] = {}
+
+    def around(self, place: int) -> list[Control]:
+        """Those in the innermost row that an item stands in."""
+        row = self._page.row_around(place) or Span(0, 0)
+        if row not in self._found:
+            self._found[row] = [each for each in self._page.controls(row) if each.kind in self.kinds]
+        return self._found[row]
+
+
+def _beside(page: Page, place: int, in_row: _Rows, span: Span) -> Control | None:
     """What a label's text speaks of: for a box what is on its line, or in its row; else what comes next."""
+    kinds = in_row.kinds
     if kinds <= {"checkbox", "radio"}:
         for near in (place - 1, place + 1):
             item = page.items[near] if near in span and page.blocks[near] == page.blocks[place] else None
-            if isinstance(item, Control) and item.kind in kinds:
+            if isinstance(item, Control) and item.kind in kinds and not item.disabled:
                 return item
-        boxes = [each for each in page.controls(page.row_around(place) or Span(0, 0)) if each.kind in kinds]
+        boxes = in_row.around(place)
         if len(boxes) == 1:
             return boxes[0]
     for item in page.items[place + 1 : min(place + 1 + _NEAR, span.end)]:
         if isinstance(item, Control) and item.kind != "hidden":
-            return item if item.kind in kinds and not item.labels else None
+            return item if item.kind in kinds and not item.labels and not item.disabled else None
     return None
 
 
@@ -126,7 +145,9 @@ def _header(
     for number, row in enumerate(table.rows):
         if not row or row[0].start not in span:
             continue
-        texts = [" ".join(page.lines(cell)) for cell in row]
+        # A cell that spans columns is there several times, and is read once.
+        said = {cell: " ".join(page.lines(cell)) for cell in set(row)}
+        texts = [said[cell] for cell in row]
         columns = {label: index for label in headers for index, text in enumerate(texts) if label.matches(text)}
         if len(columns) == len(headers):
             # A row of one cell that spans all columns says something about the table.
@@ -138,7 +159,11 @@ def _header(
 
 
 def sections(page: Page) -> list[tuple[Label, Span]]:
-    """The sections of the page of certificates, from each heading up to the next."""
+    """The sections of the page of certificates, from each heading up to the next.
+
+    Raises:
+        NotUnderstood: There are more than any page has.
+    """
     starts = [
         (place, label)
         for place, item in enumerate(page.items)
@@ -146,6 +171,8 @@ def sections(page: Page) -> list[tuple[Label, Span]]:
         for label in labels.HEADINGS
         if label.matches(item.text)
     ]
+    if len(starts) > _MOST_SECTIONS:
+        raise NotUnderstood(f"each heading once, such as '{labels.CERTIFICATES_SECTION}'")
     ends = [place for place, _ in starts[1:]] + [len(page.items)]
     return [(label, Span(place, end)) for (place, label), end in zip(starts, ends, strict=False)]
 
@@ -196,6 +223,9 @@ def read_sign_in(page: Page) -> SignInPage:
     username = need(labelled(page, labels.USERNAME, {"text"}), labels.USERNAME)
     if username.form != password.form:
         raise NotUnderstood("user name and password in one form")
+    if password.form is None or page.forms[password.form].method != "POST":
+        # Sent in another way, the password would stand in an address, and so in logs.
+        raise NotUnderstood("a form that sends the password by POST")
     return SignInPage(page, username, password, need(button(page, labels.SIGN_IN, password.form), labels.SIGN_IN))
 
 
@@ -328,6 +358,8 @@ def read_certificates(page: Page) -> CertificatesPage:
     Raises:
         NotUnderstood: It is another page, or one that shows this in a way that is not known.
     """
+    if page.is_cut_short:
+        raise NotUnderstood("the end of each table")
     parts = sections(page)
     own = _section_with_table(page, parts, (labels.CERTIFICATES_SECTION, labels.OTHER_SECTION))
     if own is None:

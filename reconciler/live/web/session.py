@@ -71,8 +71,9 @@ class Session:
         """
         found = self._page(await self._look(url))
         if is_sign_in(found):
-            await self._sign_in(found)
-            found = self._page(await self._look(url))
+            landing = await self._sign_in(found)
+            # Whoever signs in at the front door stands behind it.
+            found = landing if landing and url == self.url else self._page(await self._look(url))
             if is_sign_in(found):
                 raise StoreUnreachable(
                     f"{self.endpoint} forgets at once who has signed in", "see whether the interface works in a browser"
@@ -122,15 +123,16 @@ class Session:
         if self._here is None or way_out is None:
             return
         try:
+            # Where it leads to is nothing to us.
             if isinstance(way_out, Link):
-                await self._exchange.send(way_out.url)
+                await self._exchange.send(way_out.url, follow=False)
             else:
-                await self._exchange.send("", Filling(self._here, way_out.form).press(way_out))
+                await self._exchange.send("", Filling(self._here, way_out.form).press(way_out), follow=False)
         except (Lost, StoreUnrecognised):
             return  # a session that nobody uses ends by itself
 
-    async def _sign_in(self, page: Page) -> None:
-        """Sign in, once: repeated attempts may lock the account."""
+    async def _sign_in(self, page: Page) -> Page | None:
+        """Sign in, once: repeated attempts may lock the account. Returns the page that comes then, if it is one."""
         try:
             found = read_sign_in(page)
         except NotUnderstood as missing:
@@ -145,14 +147,17 @@ class Session:
             raise error.as_error() from error
         after = reply.page or Page(reply.url)
         if reply.status >= SERVER_ERROR:
-            raise unexpected_answer(reply.status, after, self.endpoint)
+            raise unexpected_answer(reply.status, Page(reply.url), self.endpoint)
         if is_sign_in(after) or reply.status >= CLIENT_ERROR:
-            words = said((*page.lines(), username), after.lines())
+            # A page may repeat what was entered.
+            lines = (line for line in after.lines() if username not in line and password not in line)
+            words = said(page.lines(), lines)
             quoted = f", which says '{words}'" if words else ""
             raise StoreUnreachable(
                 f"signing in is refused by {self.endpoint}{quoted}",
                 "check `username` and `password`, and whether the account is locked, before you try again",
             )
+        return reply.page
 
     async def _look(self, url: str, submission: Submission | None = None) -> Reply:
         try:

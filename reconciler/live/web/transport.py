@@ -36,6 +36,15 @@ class Limits:
     pause: float = 0.5
     pages: int = 200
 
+    @property
+    def timeout(self) -> httpx.Timeout:
+        """How long each part of a request may take.
+
+        Connecting and the handshake end well before the whole does: a handshake that is cancelled from outside would
+        leave its connection open.
+        """
+        return httpx.Timeout(self.patience, connect=self.patience / 4)
+
 
 class InterfaceTransport(httpx.AsyncBaseTransport):
     """Carries requests to where the interface answers. Which certificate suffices is decided at each handshake.

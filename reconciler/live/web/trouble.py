@@ -58,6 +58,8 @@ def lost(error: Exception, endpoint: str, patience: float) -> Lost:
     """
     if isinstance(error, Untrusted):
         return Lost(*_untrusted(error, endpoint), sent=False, trusted=False)
+    if isinstance(error, httpx.ConnectTimeout):
+        return Lost(f"{endpoint} accepts no connection in time", "see whether it is up and not overloaded", sent=False)
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         message = f"{endpoint} did not answer within {patience:g} seconds"
         return Lost(message, "see whether it is up and not overloaded", sent=True)
@@ -74,7 +76,7 @@ def _untrusted(error: Untrusted, endpoint: str) -> tuple[str, str]:
         return f"{endpoint} presents a certificate that cannot be understood", "see what answers at that address"
     subject = printable(certificate.subject.display)[:_LONGEST]
     message = (
-        f"{endpoint} presents a certificate that is not trusted: issued to {subject!r}, valid until "
+        f"{endpoint} presents a certificate that is not trusted: issued to '{subject}', valid until "
         f"{certificate.not_after:%Y-%m-%d}, SHA-256 {certificate.fingerprint}; nothing was sent to it"
     )
     remedy = (
@@ -104,8 +106,8 @@ def _unconnected(error: httpx.ConnectError, endpoint: str) -> Lost:
 
 def unexpected_answer(status: int, page: Page, endpoint: str) -> StoreUnrecognised:
     """An answer with a status that says that there is no page."""
-    said = title_of(page)
-    what = f"{endpoint} answers with status {status}{f' ({said!r})' if said else ''}"
+    said = f" ('{title_of(page)}')" if page.title else ""
+    what = f"{endpoint} answers with status {status}{said}"
     if status in _GATEWAY:
         return StoreUnrecognised(
             f"{what}, as a proxy or an overloaded server does", "see what stands between here and the interface"
@@ -118,7 +120,7 @@ def not_recognised(what: str, wanted: str, page: Page) -> StoreUnrecognised:
     said = [title_of(page), *(cut(line) for line in page.lines())]
     seen = ", ".join(f"'{line}'" for line in list(dict.fromkeys(filter(None, said)))[:_MOST_LINES])
     return StoreUnrecognised(
-        f"{what} is not recognised: looked for {wanted}, saw {seen or 'nothing'}; nothing was written",
+        f"{what} is not recognised: looked for {wanted}, saw {seen or 'nothing'}",
         "if this is an appliance, keep the page with `reconciler doctor --capture DIR` and send it to us",
     )
 

@@ -11,7 +11,7 @@ from reconciler.lab.server import serve
 from reconciler.live.driver import OpenContext
 from reconciler.live.network import Network
 from reconciler.live.web import Trust, WebConfiguration
-from reconciler.live.web.driver import open_driver
+from reconciler.live.web.opening import open_driver
 from reconciler.live.web.transport import Limits
 from tests.support.authority import NOW
 

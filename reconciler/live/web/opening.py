@@ -1,0 +1,98 @@
+"""Opening the store behind an interface: whom to trust, where to connect to, which secrets to fetch and when."""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+
+from reconciler.base.errors import StoreUnreachable
+from reconciler.base.secrets import resolve
+from reconciler.live.network import endpoint
+from reconciler.live.web.capture import Capture
+from reconciler.live.web.driver import WebDriver
+from reconciler.live.web.exchange import Exchange
+from reconciler.live.web.known import known_certificates, remember
+from reconciler.live.web.listing import Interface
+from reconciler.live.web.session import Session
+from reconciler.live.web.transport import InterfaceTransport, Limits
+from reconciler.live.web.trust import Pins
+from reconciler.pki.reading import read
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from reconciler.live.driver import OpenContext
+    from reconciler.live.web.configuration import WebConfiguration
+
+_HTTPS = 443
+_PARTING = 5.0
+
+
+@asynccontextmanager
+async def open_session(
+    configuration: WebConfiguration, context: OpenContext, limits: Limits
+) -> AsyncIterator[tuple[Session, Pins]]:
+    """A session with an interface, not signed in yet; signed out at the end.
+
+    Raises:
+        StoreUnreachable: The operator's settings do not allow the host.
+        UnreadableInput: The root that it trusts cannot be read.
+    """
+    parts = urlsplit(configuration.url)
+    host, port = parts.hostname or "", parts.port or _HTTPS
+    # Before anything else: no secret is looked up for a host that nobody has allowed.
+    address = context.network.address(host, port)
+    place = endpoint(host, port)
+    known = known_certificates(context.network.known_appliances, place)
+    pins = Pins({*configuration.trust.sha256, *((context.declared | known) - context.retired)})
+    transport = InterfaceTransport(host, address, pins, _root(configuration, context))
+
+    capture = Capture(context.network.capture / context.appliance, {host}) if context.network.capture else None
+
+    def credentials() -> tuple[str, str]:
+        folder = context.folder or context.root
+        found = (resolve(each, os.environ, folder) for each in (configuration.username, configuration.password))
+        username, password = (each.decode("utf-8", "replace") for each in found)
+        if capture:
+            capture.hide({username, password})
+        return username, password
+
+    headers = {"accept": "text/html", "accept-encoding": "identity", "accept-language": "en"}
+    async with httpx.AsyncClient(
+        transport=transport, headers=headers, timeout=limits.timeout, trust_env=False
+    ) as client:
+        session = Session(Exchange(client, configuration.url, limits, capture), credentials)
+        try:
+            yield session, pins
+        finally:
+            with anyio.move_on_after(min(_PARTING, limits.patience), shield=True):
+                await session.close()
+
+
+@asynccontextmanager
+async def open_driver(
+    configuration: WebConfiguration, context: OpenContext, limits: Limits | None = None
+) -> AsyncIterator[WebDriver]:
+    """Open the store behind an interface. Signing in waits until something is asked of it."""
+    bounds = limits or Limits()
+    async with open_session(configuration, context, bounds) as (session, pins):
+        file = context.network.known_appliances
+
+        def keep(fingerprints: Iterable[str]) -> None:
+            remember(file, session.endpoint, fingerprints)
+
+        yield WebDriver(Interface(session, bounds.pages), pins, keep)
+
+
+def _root(configuration: WebConfiguration, context: OpenContext) -> bytes | None:
+    if configuration.trust.ca is None:
+        return None
+    contents = read(context.read(configuration.trust.ca))
+    if len(contents.certificates) != 1:
+        raise StoreUnreachable(f"{configuration.trust.ca} is not one certificate", "name the file of one root")
+    return contents.certificates[0].der
