@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.base.errors import UsageError
+from reconciler.base.text import printable
 from reconciler.cli.exits import Exit, worst
 from reconciler.cli.fleet import open_scope
 from reconciler.cli.options import (
@@ -70,6 +71,11 @@ def doctor(
         write_json(document)
     else:
         sys.stdout.write(doctor_text(document, medium_of(sys.stdout)))
+    kept = sorted(capture.glob("*/*.html")) if capture else []
+    if kept:
+        sys.stderr.write(
+            f"{len(kept)} pages are kept in {printable(str(capture))}: look at them before you send them\n"
+        )
     unwell = (Exit.COULD_NOT,) if any(not each.healthy for each in document.appliances) else ()
     return worst(*unwell, *((Exit.FINDINGS,) if document.findings else ()))
 

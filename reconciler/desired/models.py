@@ -52,6 +52,14 @@ def _host(value: str) -> str:
         return _hostname(value)
 
 
+def _host_and_port(value: str) -> str:
+    if value.count(":") == 1 or "]:" in value:
+        host, _, port = _endpoint(value.lower()).rpartition(":")
+        checked = _host(host)
+        return f"[{checked}]:{port}" if ":" in checked else f"{checked}:{port}"
+    return _host(value)
+
+
 def _name(value: str) -> str:
     try:
         return parse_name(value).value
@@ -97,7 +105,9 @@ def _date(value: object) -> object:
 
 
 Hostname: TypeAlias = Annotated[str, AfterValidator(_hostname), Field(examples=["access.example.com"])]
-Host: TypeAlias = Annotated[str, AfterValidator(_host), Field(examples=["east-1.example.com"])]
+HostAndPort: TypeAlias = Annotated[
+    str, AfterValidator(_host_and_port), Field(examples=["east-1.example.com", "east-1.example.com:8443"])
+]
 AlternativeName: TypeAlias = Annotated[str, AfterValidator(_name)]
 ObjectReference: TypeAlias = Annotated[
     str, AfterValidator(_object_name), Field(json_schema_extra={"pattern": NAME_PATTERN})

@@ -145,6 +145,8 @@ class Snapshot:
         return frozenset(found)
 
     def _follow(self, path: str) -> tuple[str | Obstacle, tuple[str, ...]]:
+        if path.startswith("/"):
+            return _outside(path), ()
         todo, done, links = path.split("/")[::-1], list[str](), list[str]()
         while todo:
             part = todo.pop()

@@ -20,11 +20,11 @@ from reconciler.desired.compose import compose
 from reconciler.desired.explain import explain
 from reconciler.desired.hints import Hints
 from reconciler.desired.load import store_options
-from reconciler.desired.models import Endpoint, Host
+from reconciler.desired.models import Endpoint, HostAndPort
 from reconciler.desired.nodes import Document, Scalar, plain
 from reconciler.desired.tree import LIMITS
 from reconciler.live.driver import driver_types
-from reconciler.live.network import Network
+from reconciler.live.network import HTTPS, Network, endpoint
 
 VARIABLE = "RECONCILER_OPERATOR"
 """Environment variable that names the file."""
@@ -35,8 +35,8 @@ KNOWN_APPLIANCES = "known-appliances"
 class OperatorSettings(Model):
     """Operator settings: hosts, reload commands and limits. Kept outside the desired state."""
 
-    hosts: tuple[Host, ...] = ()
-    """Hosts that may be contacted, by name or address. A store at any other host is left alone."""
+    hosts: tuple[HostAndPort, ...] = ()
+    """Hosts that may be contacted, by name or address; `host:port` for a port other than 443. No other is."""
     connect: Mapping[Endpoint, Endpoint] = {}
     """Where an endpoint is reached instead, both as host:port: through a tunnel, or in the lab."""
     # Narrowed to the options of the installed drivers; see `settings_model`.
@@ -57,7 +57,8 @@ class OperatorSettings(Model):
     def network(self) -> Network:
         """What they say of the network. Certificates that appliances make are remembered beside the file."""
         known = self.folder / KNOWN_APPLIANCES if self.folder else None
-        return Network(frozenset(self.hosts), self.connect, known)
+        places = (each if _has_port(each) else endpoint(each, HTTPS) for each in self.hosts)
+        return Network(frozenset(places), self.connect, known)
 
 
 @cache
@@ -68,6 +69,11 @@ def settings_model() -> type[OperatorSettings]:
     by_appliance = Mapping[str, options]  # type: ignore[valid-type]  # a type made at run time
     field: Any = (by_appliance, Field(default={}, description=described))
     return create_model("OperatorSettings", __base__=OperatorSettings, __doc__=OperatorSettings.__doc__, stores=field)
+
+
+def _has_port(host: str) -> bool:
+    """Whether it is `host:port`, and not the address of a host, which may hold colons as well."""
+    return host.count(":") == 1 or "]:" in host
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str], desired_state: Path | None = None) -> OperatorSettings:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from reconciler.base.errors import ReconcilerError, StoreError, StoreUnrecognised
+from reconciler.base.errors import ReconcilerError, StoreError, StoreUnrecognised, UnreadableInput
 from reconciler.live.driver import OpenContext, driver_types
 
 if TYPE_CHECKING:
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from reconciler.live.store import LiveStore
 
 _log = logging.getLogger(__name__)
+
+
+def _operators_file(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UnreadableInput(f"{path} cannot be read: {error.strerror}", "check the operator settings") from error
 
 
 class Stores:
@@ -53,7 +60,8 @@ class Stores:
             network=settings.network,
             declared=frozenset(leaf.fingerprint for leaf in leaves if leaf),
             retired=frozenset(each.sha256 for each in declared.model.retired),
-            read=state.tree.read,
+            # What the operator's own file names lies where the operator says, not in what somebody proposes.
+            read=_operators_file if appliance in settings.stores else state.tree.read,
         )
 
     def open(self, appliance: str) -> AbstractAsyncContextManager[Driver]:

@@ -6,6 +6,7 @@ is reached through the protocol class here, which hands its transport to the app
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import socket
 import struct
@@ -21,8 +22,6 @@ from reconciler.live.driver import CertificateForm, NewKey
 from reconciler.pki.certificate import distinguished_name
 
 if TYPE_CHECKING:
-    import asyncio
-
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from reconciler.lab.appliance import LabAppliance
@@ -75,6 +74,13 @@ class Disturbed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, well or badly."""
+        try:
+            await self._answer(scope, receive, send)
+        except asyncio.CancelledError:
+            # The appliance ends, and its connections have been broken off already.
+            await _gone(receive)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == self._appliance.release.paths["style"]:
             await self._app(scope, receive, send)
             return

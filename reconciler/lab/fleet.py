@@ -92,7 +92,7 @@ class Lab:
             raise _unwritable(self.folder, error) from error
 
     def _settings(self) -> str:
-        hosts = {endpoint.rpartition(":")[0].strip("[]") for each in self.members for endpoint in each.endpoints}
+        hosts = {endpoint for each in self.members for endpoint in each.endpoints}
         settings = {
             "hosts": sorted(hosts),
             "connect": {
@@ -151,6 +151,10 @@ def make_lab(
     declared = load_desired(desired_state).appliances
     if not declared:
         raise UsageError(f"{desired_state} declares no appliances that can be played", "see `reconciler validate`")
+    if folder.resolve().is_relative_to(desired_state.resolve()):
+        raise UsageError(
+            f"the folder {folder} lies inside the desired state", "name one outside: a lab holds keys and a password"
+        )
     account = account or Account(password=secrets.token_urlsafe(12))
     root = folder.resolve()
     try:

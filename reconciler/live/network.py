@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+HTTPS = 443
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """What the operator's settings say of the network. A proposed change cannot reach it.
 
     Attributes:
-        hosts: Hosts that may be contacted, lower case.
+        hosts: What may be contacted, as `host:port`, lower case.
         connect: Where an endpoint (`host:port`) is to be reached instead, also as `host:port`: a tunnel, a lab.
         known_appliances: The file of certificates that appliances made for themselves under our eyes; None where
             nothing lasts.
@@ -39,12 +42,14 @@ class Network:
         Raises:
             StoreUnreachable: The operator's settings do not allow the host.
         """
-        if host not in self.hosts:
+        place = endpoint(host, port)
+        if place not in self.hosts:
+            told = host if port == HTTPS else place
             raise StoreUnreachable(
-                f"the host {host} is not among those that may be contacted",
-                "if it is right, add it to `hosts` in the operator settings",
+                f"the host {told} is not among those that may be contacted",
+                f"if it is right, add '{told}' to `hosts` in the operator settings (--operator FILE)",
             )
-        return split_endpoint(self.connect.get(endpoint(host, port), endpoint(host, port)))
+        return split_endpoint(self.connect.get(place, place))
 
 
 def endpoint(host: str, port: int) -> str:

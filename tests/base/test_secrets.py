@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,3 +69,11 @@ def test_bytes_that_are_no_text_arrive_as_they_were_set(tmp_path: Path) -> None:
 def test_a_path_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(SecretUnavailable, match="cannot be read"):
         resolve(FileSecret(file="a\0b"), {}, tmp_path)
+
+
+def test_what_never_ends_or_makes_its_reader_wait_is_no_secret(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"x" * 65_537)
+    for path in ("pipe", "large", "/dev/zero"):
+        with pytest.raises(SecretUnavailable, match="no regular file of some size"):
+            resolve(FileSecret(file=path), {}, tmp_path)

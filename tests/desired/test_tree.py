@@ -92,6 +92,12 @@ def test_nothing_leads_out(tree: Snapshot) -> None:
     assert tree.trace("out") == ("out",)
 
 
+def test_an_absolute_path_is_not_taken_for_one_inside(tree: Snapshot) -> None:
+    inside = next(iter(tree.files))
+    assert isinstance(tree.look_up(inside), bytes)
+    assert isinstance(tree.look_up(f"/{inside}"), Obstacle)
+
+
 def test_what_is_not_there_is_said(tree: Snapshot) -> None:
     assert hindrance(tree, "dangling") is Hindrance.MISSING
     assert hindrance(tree, "x\0y\x1b") is Hindrance.MISSING

@@ -213,7 +213,7 @@ class TestServedNames:
         with ExitStack() as stack:
             host, port = stack.enter_context(listening(presenter))
             doctor = Doctor(monkeypatch, east=f"endpoint: {host}:{port}\n")
-            found = await doctor.examine(OperatorSettings(hosts=(host,)), only=frozenset({"east"}))
+            found = await doctor.examine(OperatorSettings(hosts=(f"{host}:{port}",)), only=frozenset({"east"}))
         names = (None, *doctor.state.protected_names("east"))
         assert len(names) > 2
         assert list(found["east"].presented) == list(names)
@@ -237,13 +237,13 @@ class TestServedNames:
             found = await doctor.examine(OperatorSettings(hosts=("127.0.0.2",)))
         check = found["east"].checks[-1]
         assert (check.subject, check.outcome) == ("endpoint", CheckOutcome.FAILED)
-        assert "127.0.0.1 is not among those" in check.message
+        assert f"{host}:{port} is not among those" in check.message
         assert "`hosts` in the operator settings" in check.remedy
         assert presenter.asked == []
         assert found["east"].presented == {}
 
     @pytest.mark.parametrize(
-        ("written", "host"), [("EAST.Example.com:8443", EAST), ("[0:0::1]:443", "::1"), ("a!b:443", "a!b")]
+        ("written", "host"), [("EAST.Example.com:8443", f"{EAST}:8443"), ("[0:0::1]:443", "::1"), ("a!b:443", "a!b")]
     )
     async def test_hosts_are_compared_as_the_operators_settings_spell_them(
         self, monkeypatch: pytest.MonkeyPatch, written: str, host: str
@@ -255,6 +255,6 @@ class TestServedNames:
     async def test_what_cannot_be_looked_at_says_why_for_each_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         host, port = refusing()
         doctor = Doctor(monkeypatch, east=f"endpoint: {host}:{port}\n", west=None)
-        found = await doctor.examine(OperatorSettings(hosts=(host,)))
+        found = await doctor.examine(OperatorSettings(hosts=(f"{host}:{port}",)))
         assert set(found["east"].presented.values()) == {Unseen.REFUSED}
         assert len(found["east"].presented) > 1

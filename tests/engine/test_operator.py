@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.base.errors import UnreadableInput, UsageError
+from reconciler.base.errors import StoreUnreachable, UnreadableInput, UsageError
 from reconciler.engine.operator import VARIABLE, OperatorSettings, load_settings
 
 if TYPE_CHECKING:
@@ -32,6 +32,21 @@ def test_the_option_comes_before_the_environment(tmp_path: Path) -> None:
     assert settings.hosts == ("east-1.example.com",)
     assert settings.reload == {"east-1": ("systemctl", "reload", "haproxy")}
     assert load_settings(None, {VARIABLE: str(path)}) == settings
+
+
+def test_what_may_be_contacted_is_a_host_and_a_port(tmp_path: Path) -> None:
+    hosts = "[East-1.example.com, 'b.example.com:8443', '192.0.2.1', '2001:DB8::1', '[2001:db8::1]:444']"
+    network = load_settings(written(tmp_path, f"hosts: {hosts}\n"), {}).network
+    assert network.hosts == {
+        "east-1.example.com:443",
+        "b.example.com:8443",
+        "192.0.2.1:443",
+        "[2001:db8::1]:443",
+        "[2001:db8::1]:444",
+    }
+    assert network.address("2001:db8::1", 444) == ("2001:db8::1", 444)
+    with pytest.raises(StoreUnreachable, match=r"east-1\.example\.com:8443 is not among"):
+        network.address("east-1.example.com", 8443)
 
 
 def test_everything_that_is_wrong_is_told_at_its_place(tmp_path: Path) -> None:

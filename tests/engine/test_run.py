@@ -9,11 +9,13 @@ import anyio
 import pytest
 
 from reconciler.apply.result import Outcome
-from reconciler.base.errors import UsageError
+from reconciler.base.errors import UnreadableInput, UsageError
 from reconciler.base.findings import Severity
-from reconciler.engine.operator import OperatorSettings
+from reconciler.engine.operator import OperatorSettings, load_settings
 from reconciler.engine.run import apply_planned, create_stores, observe_fleet, plan_fleet
+from reconciler.engine.stores import Stores
 from reconciler.live.driver import DriverType
+from reconciler.live.web import WebConfiguration
 from reconciler.plan.model import Progress, State
 from tests.apply.stage import PASSPHRASE, Stage
 from tests.plan.scenes import ALL, Scene, found, leaf, one, part, provided, steps, two
@@ -23,6 +25,7 @@ from tests.support.memory import Fault, MemoryConfiguration, MemoryStore, Meter,
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
+    from pathlib import Path
 
     from reconciler.apply.result import ApplianceResult
     from reconciler.base.references import StoreConfiguration
@@ -294,3 +297,18 @@ def test_a_reload_command_reaches_only_the_store_that_the_operator_named(engine:
     engine.install(replace(memory_driver(engine.stores), create=create))
     create_stores(engine.state, OperatorSettings(reload={"west": ("systemctl", "reload", "haproxy")}), lambda: NOW)
     assert seen == {"east": (), "west": ("systemctl", "reload", "haproxy")}
+
+
+def test_what_an_operators_store_names_is_read_beside_the_operators_file(tmp_path: Path) -> None:
+    options = (
+        "{driver: web, url: https://east.example.com, username: {env: U}, password: {env: P}, trust: {ca: root.pem}}"
+    )
+    (tmp_path / "operator.yaml").write_text(f"stores: {{east: {options}}}\n")
+    (tmp_path / "root.pem").write_text("the operator's")
+    settings = load_settings(tmp_path / "operator.yaml", {})
+    stores = Stores(Stage(PAIR, {}).state, settings, lambda: NOW)
+    configuration = stores.configuration("east")
+    assert isinstance(configuration, WebConfiguration)
+    assert stores.context("east").read(str(configuration.trust.ca)) == b"the operator's"
+    with pytest.raises(UnreadableInput, match="check the operator settings"):
+        stores.context("east").read(str(tmp_path / "none"))

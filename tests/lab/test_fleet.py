@@ -107,6 +107,8 @@ def test_what_cannot_be_played_is_said(root: Path, clock: Clock, tmp_path: Path)
     (tmp_path / "file").write_text("")
     with pytest.raises(UnreadableInput, match="cannot be used"):
         make_lab(EXAMPLE, tmp_path / "file", variant="guide", tie_break=TieBreak.FIRST, clock=clock)
+    with pytest.raises(UsageError, match="lies inside the desired state"):
+        make_lab(EXAMPLE, EXAMPLE / "lab", variant="guide", tie_break=TieBreak.FIRST, clock=clock)
 
 
 @pytest.fixture

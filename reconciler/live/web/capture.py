@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-    from reconciler.live.web.html import Page
+    from reconciler.live.web.page import Page
 
 _LONGEST_WORD = 100
 _LONG_WORD = re.compile(rf"\S{{{_LONGEST_WORD},}}")

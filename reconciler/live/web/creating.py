@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, assert_never
 from reconciler.base.errors import ActionRefused
 from reconciler.live.driver import ExistingKey, NewKey
 from reconciler.live.web import labels
+from reconciler.live.web.finding import NotUnderstood
 from reconciler.live.web.forms import Filling
 from reconciler.live.web.installation import read_create
 from reconciler.live.web.labels import normal
 from reconciler.live.web.looking import certificate_of, request_of
-from reconciler.live.web.pages import NotUnderstood
 from reconciler.live.web.trouble import not_recognised
 
 if TYPE_CHECKING:
     from reconciler.live.driver import CertificateForm
-    from reconciler.live.web.html import Option
     from reconciler.live.web.installation import CreatePage
     from reconciler.live.web.listing import Interface, Listing
+    from reconciler.live.web.page import Option
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ async def write_form(interface: Interface, before: Listing, page: CreatePage, fo
 
 
 def _lists(page: CreatePage, name: str) -> bool:
-    """Whether a page shows a name that was added."""
-    return any(name in line.split() for line in page.page.lines())
+    """Whether a page lists a name that was added: on a line of its own, or behind its type."""
+    return any(line.strip() == name or line.endswith(f" - {name}") for line in page.page.lines())
 
 
 def _filled(page: CreatePage, form: CertificateForm, key: Option) -> Filling:

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from reconciler.base.errors import ActionRefused, EffectUnknown, FormatError, StoreError, StoreUnreachable
+from reconciler.base.errors import (
+    ActionRefused,
+    EffectUnknown,
+    FormatError,
+    ReconcilerError,
+    StoreError,
+    StoreUnreachable,
+)
 from reconciler.live.driver import ExistingKey
 from reconciler.live.web import labels
 from reconciler.live.web.creating import Creation, write_form
+from reconciler.live.web.finding import button, only_button
 from reconciler.live.web.forms import Filling
 from reconciler.live.web.installation import finish_import
 from reconciler.live.web.listing import WHERE, is_certificates
@@ -38,12 +46,13 @@ if TYPE_CHECKING:
     from reconciler.live.driver import CertificateForm, ExportedFile, ExportOptions, Upload
     from reconciler.live.store import LiveStore
     from reconciler.live.web.forms import Submission
-    from reconciler.live.web.html import Control, Page
     from reconciler.live.web.installation import CreatePage, ImportPage
     from reconciler.live.web.listing import Interface, Listing
+    from reconciler.live.web.page import Control, Page
     from reconciler.live.web.pages import CertificateRow, CertificatesPage, RequestRow
     from reconciler.live.web.trust import Pins
     from reconciler.pki.certificate import Certificate
+    from reconciler.pki.request import Request
 
 _EXTENSIONS: dict[Kind | None, str] = {Kind.PKCS12: "p12", Kind.PKCS7: "p7b", Kind.CERTIFICATE: "cer"}
 T = TypeVar("T")
@@ -99,7 +108,7 @@ class WebDriver:
             creation = await self._creation(before, form)
             await self._create(before, creation, creation.page.request, labels.CREATE_REQUEST)
             if isinstance(form.key, ExistingKey):
-                await self._check_key(before, form.key)
+                await self._check_key(before, form, form.key)
 
         await self._changing(act)
 
@@ -142,7 +151,7 @@ class WebDriver:
                 raise ActionRefused(f"the certificate {fingerprint} has no private key here", "import its key first")
             if row.is_default:
                 return
-            save = page.save_default
+            save = button(page.page, labels.SAVE_DEFAULT, row.radio.form) if row.radio else None
             if row.radio is None or save is None:
                 raise ActionRefused(f"the interface offers no way to save '{labels.DEFAULT}'", "set it by hand")
             filling = Filling(page.page, row.radio.form)
@@ -171,7 +180,7 @@ class WebDriver:
             option = actions.option(labels.REMOVE_ACTION) if actions else None
             if actions is None or option is None or row.tick is None:
                 raise ActionRefused("the interface offers no removal of certificates", "remove it by hand")
-            after = await self._confirmed(ticked(page, row.tick, actions, option))
+            after = await self._confirmed(ticked(page, row.tick, actions, option), row.friendly_name, row.issued_to)
             await self._unless_changed(before, "the certificate is not removed", page.page, after)
 
         await self._changing(act)
@@ -183,9 +192,9 @@ class WebDriver:
             page, row = await self._request(before, fingerprint)
             actions = page.request_actions
             option = actions.option(labels.REMOVE_REQUEST_ACTION) if actions else None
-            if actions is None or option is None or row.tick is None:
+            if actions is None or option is None or row.tick is None or row.tick.form != actions.choice.form:
                 raise ActionRefused("the interface offers no removal of requests", "remove it by hand")
-            after = await self._confirmed(ticked(page, row.tick, actions, option))
+            after = await self._confirmed(ticked(page, row.tick, actions, option), row.subject)
             await self._unless_changed(before, "the request is not removed", page.page, after)
 
         await self._changing(act)
@@ -226,14 +235,17 @@ class WebDriver:
         try:
             return await self._attempt(act, before)
         except SignedOut:
+            sent = self._has_sent
+        try:
             after = await self._reading(self._interface.listing)
-            if after.shown != before.shown:
-                message = "the session ended while something was changed, so what came of it is not known"
-                raise EffectUnknown(message, "look at the store, then run again") from None
+        except ReconcilerError as error:
+            raise _unknown(error) if sent else error from error
+        if sent and after.shown != before.shown:
+            raise _interrupted()
         try:
             await self._attempt(act, after)
         except SignedOut:
-            raise self._forgetful() from None
+            raise _interrupted() if self._has_sent else self._forgetful() from None
 
     async def _attempt(self, act: Callable[[Listing], Awaitable[None]], before: Listing) -> None:
         """Change something; what goes wrong once the form is sent leaves its effect unknown."""
@@ -242,10 +254,8 @@ class WebDriver:
             await act(before)
         except (ActionRefused, EffectUnknown):
             raise
-        except StoreError as error:
-            if not self._has_sent:
-                raise
-            raise EffectUnknown(f"{error.message}, so what came of it is not known", error.remedy) from error
+        except ReconcilerError as error:
+            raise _unknown(error) if self._has_sent else error from error
 
     def _forgetful(self) -> StoreUnreachable:
         return StoreUnreachable(
@@ -255,17 +265,20 @@ class WebDriver:
 
     async def _sent(self, submission: Submission) -> Page | None:
         """Send what changes something; the page that comes back, if it is one."""
-        reply = await self._session.change(submission)
+        try:
+            reply = await self._session.change(submission)
+        except SignedOut:
+            self._has_sent = True
+            raise
         self._has_sent = True
         return reply.page
 
-    async def _confirmed(self, submission: Submission) -> Page | None:
-        """The same, and say yes where the interface asks whether it is meant."""
+    async def _confirmed(self, submission: Submission, *names: str) -> Page | None:
+        """The same, and say yes where the interface asks whether it is meant, naming what it is about."""
         after = await self._sent(submission)
-        if after is None or any(each.kind in {"choice", "file"} for each in after.controls()):
+        if after is None or not any(name and name in line for name in names for line in after.lines()):
             return after
-        yes = (each for each in after.controls() if each.kind == "submit" and labels.CONFIRM.matches(each.text))
-        button = next(yes, None)
+        button = only_button(after, labels.CONFIRM)
         return await self._sent(Filling(after, button.form).press(button)) if button else after
 
     async def _unless_changed(self, before: Listing, what: str, asked: Page, after: Page | None) -> None:
@@ -302,20 +315,27 @@ class WebDriver:
         after = await self._sent(creation.filling.press(button))
         await self._unless_changed(before, "nothing is created", creation.page.page, after)
 
-    async def _check_key(self, before: Listing, key: ExistingKey) -> None:
-        """See that the new request has the key that was asked for: the choices do not say whose key they are."""
-        known = {row.details.url for _, row in before.requests}
-        now = await self._interface.listing()
-        for _, row in now.requests:
-            if row.details.url in known:
-                continue
-            made = await request_of(self._interface, row)
-            if made.public_key != key.public_key:
-                await self.remove_request(made.fingerprint)
-                raise ActionRefused(
-                    "the request was made with another key than the one that was chosen, and is withdrawn",
-                    "make the request by hand",
-                )
+    async def _check_key(self, before: Listing, form: CertificateForm, key: ExistingKey) -> None:
+        """See that the new request has the key that was asked for: the choices do not say whose key they are.
+
+        Raises:
+            ActionRefused: It has another one, and is withdrawn.
+            EffectUnknown: Which request is the new one cannot be told, or it cannot be withdrawn.
+        """
+        known = {row.shown for _, row in before.requests}
+        rows = [row for _, row in (await self._interface.listing()).requests if row.shown not in known]
+        new = [await request_of(self._interface, row) for row in rows]
+        mine = [each for each in new if _is_asked_for(each, form)]
+        if any(each.public_key == key.public_key for each in mine):
+            return
+        wrong = "the request was made with another key than the one that was chosen"
+        if len(new) != 1 or len(mine) != 1:
+            raise EffectUnknown(f"{wrong}, or which one it is cannot be told", "look at the pending requests")
+        try:
+            await self.remove_request(mine[0].fingerprint)
+        except StoreError as error:
+            raise EffectUnknown(f"{wrong}, and it is not withdrawn: {error.message}", "withdraw it by hand") from error
+        raise ActionRefused(f"{wrong}, and is withdrawn", "make the request by hand")
 
     # Trust
 
@@ -347,6 +367,22 @@ def _is_made(certificate: Certificate, form: CertificateForm) -> bool:
         and set(certificate.subject.attributes) == set(form.subject.attributes)
         and certificate.san_set == frozenset(form.subject_alternative_names)
     )
+
+
+def _is_asked_for(request: Request, form: CertificateForm) -> bool:
+    """Whether a request is what a form asked for, but for its key."""
+    names = frozenset(request.subject_alternative_names)
+    same_subject = set(request.subject.attributes) == set(form.subject.attributes)
+    return same_subject and names == frozenset(form.subject_alternative_names)
+
+
+def _unknown(error: ReconcilerError) -> EffectUnknown:
+    return EffectUnknown(f"{error.message}, so what came of it is not known", error.remedy)
+
+
+def _interrupted() -> EffectUnknown:
+    message = "the session ended while something was changed, so what came of it is not known"
+    return EffectUnknown(message, "look at the store, then run again")
 
 
 def _refusal(what: str, asked: Page, after: Page | None) -> tuple[str, str]:

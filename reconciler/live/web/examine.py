@@ -8,11 +8,12 @@ from reconciler.base.errors import ReconcilerError, StoreUnreachable, StoreUnrec
 from reconciler.live.driver import Check, CheckOutcome
 from reconciler.live.store import Operation
 from reconciler.live.web import labels
+from reconciler.live.web.finding import NotUnderstood
 from reconciler.live.web.installation import read_export
 from reconciler.live.web.listing import WHERE, Interface
 from reconciler.live.web.looking import ask_export, live_store, look
 from reconciler.live.web.opening import open_session
-from reconciler.live.web.pages import NotUnderstood, is_sign_in, read_sign_in
+from reconciler.live.web.pages import is_sign_in, read_sign_in
 from reconciler.live.web.session import SignedOut
 from reconciler.live.web.transport import Limits
 from reconciler.live.web.trouble import not_recognised
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from reconciler.base.clock import Clock
     from reconciler.live.driver import OpenContext
     from reconciler.live.web.configuration import WebConfiguration
-    from reconciler.live.web.html import Page
     from reconciler.live.web.listing import Listing
+    from reconciler.live.web.page import Page
     from reconciler.live.web.session import Session
 
 T = TypeVar("T")

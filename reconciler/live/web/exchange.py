@@ -6,6 +6,7 @@ is the business of `session`.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -17,13 +18,12 @@ import stamina
 
 from reconciler.base.errors import StoreUnrecognised
 from reconciler.live.network import endpoint
-from reconciler.live.web.html import Page, read_page
+from reconciler.live.web.html import read_page
+from reconciler.live.web.page import Page
 from reconciler.live.web.trouble import Lost, lost, unexpected_answer
 from reconciler.live.web.trust import Untrusted
 
 if TYPE_CHECKING:
-    import datetime as dt
-
     from reconciler.live.web.capture import Capture
     from reconciler.live.web.forms import Submission
     from reconciler.live.web.transport import Limits
@@ -219,6 +219,7 @@ def _join(url: str, location: str) -> str:
 
 def _date(text: str) -> dt.datetime | None:
     try:
-        return parsedate_to_datetime(text)
-    except ValueError:
+        told = parsedate_to_datetime(text)
+        return (told if told.tzinfo else told.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
+    except (ValueError, OverflowError):
         return None

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlencode, urlsplit
 
-from reconciler.live.web.html import Control
+from reconciler.live.web.page import Control
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.live.web.html import Option, Page
+    from reconciler.live.web.page import Option, Page
 
 _BUTTONS = frozenset({"submit", "script"})
 _BOXES = frozenset({"checkbox", "radio"})

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.live.web import labels
-from reconciler.live.web.pages import NotUnderstood, button, labelled, need
+from reconciler.live.web.finding import NotUnderstood, button, labelled, need, only_button
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.live.web.html import Control, ControlKind, Option, Page
     from reconciler.live.web.labels import Label
+    from reconciler.live.web.page import Control, ControlKind, Option, Page
 
     Kinds: TypeAlias = frozenset[ControlKind]
 
@@ -149,20 +149,25 @@ def read_import(page: Page) -> ImportPage:
     if len(files) != 1:
         raise NotUnderstood("a field for one file")
     password = labelled(page, labels.PASSWORD_OF_FILE, {"password", "text"})
-    return ImportPage(
+    found = ImportPage(
         page,
         files[0],
         password if password and password.form == files[0].form else None,
         need(button(page, labels.UPLOAD, files[0].form), labels.UPLOAD),
     )
+    _check_posted(page, found.file)
+    return found
+
+
+def _check_posted(page: Page, control: Control) -> None:
+    """Sent in another way, a passphrase would stand in an address, and so in logs."""
+    if control.form is None or page.forms[control.form].method != "POST":
+        raise NotUnderstood("a form that is sent by POST")
 
 
 def finish_import(page: Page) -> Control | None:
-    """What goes on with an upload that takes a second step."""
-    if any(each.kind == "file" for each in page.controls()):
-        return None
-    forms = (each.form for each in page.controls() if each.kind == "submit" and labels.FINISH_IMPORT.matches(each.text))
-    return next((found for form in forms if (found := button(page, labels.FINISH_IMPORT, form))), None)
+    """What goes on with an upload that takes a second step: a form that asks for nothing more."""
+    return only_button(page, labels.FINISH_IMPORT)
 
 
 @dataclass(frozen=True)
@@ -196,18 +201,21 @@ def read_export(page: Page) -> ExportPage:
     """
     box: Kinds = frozenset({"checkbox"})
     certificate = need(labelled(page, labels.INCLUDE_CERTIFICATE, box), labels.INCLUDE_CERTIFICATE)
+    passphrase = labelled(page, labels.PASSPHRASE, {"password", "text"})
     private_key, chain = (labelled(page, label, box) for label in (labels.INCLUDE_PRIVATE_KEY, labels.INCLUDE_CHAIN))
     known = {each.place for each in (certificate, private_key, chain) if each}
     boxes = (each for each in page.controls() if each.kind == "checkbox" and each.form == certificate.form)
-    return ExportPage(
+    found = ExportPage(
         page=page,
         certificate=certificate,
         private_key=private_key,
-        passphrase=labelled(page, labels.PASSPHRASE, {"password", "text"}),
+        passphrase=passphrase if passphrase and passphrase.form == certificate.form else None,
         chain=chain,
         others=tuple(each for each in boxes if each.place not in known),
         export=need(button(page, labels.EXPORT, certificate.form), labels.EXPORT),
     )
+    _check_posted(page, certificate)
+    return found
 
 
 def read_request_data(page: Page) -> str:

@@ -54,9 +54,12 @@ def remember(file: Path | None, endpoint: str, fingerprints: Iterable[str]) -> N
         known = known_certificates(file, endpoint)
         new = "".join(f"{endpoint} {each}\n" for each in sorted(set(fingerprints) - known))
         if new:
-            descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                os.write(descriptor, new.encode())
+                size = os.fstat(descriptor).st_size
+                # A last line without its end would run together with ours, and both be lost.
+                whole = not size or os.pread(descriptor, 1, size - 1) == b"\n"
+                os.write(descriptor, (new if whole else f"\n{new}").encode())
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING
 
 from reconciler.base.errors import StoreUnrecognised
 from reconciler.live.web import labels
-from reconciler.live.web.html import Link
+from reconciler.live.web.finding import NotUnderstood, pressed
 from reconciler.live.web.installation import read_create, read_import
-from reconciler.live.web.pages import CertificatesPage, NotUnderstood, pressed, read_certificates
+from reconciler.live.web.page import Link
+from reconciler.live.web.pages import CertificatesPage, read_certificates
 from reconciler.live.web.trouble import not_recognised
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from reconciler.live.web.html import Page
     from reconciler.live.web.installation import CreatePage, ImportPage
+    from reconciler.live.web.page import Page
     from reconciler.live.web.pages import CertificateRow, RequestRow
     from reconciler.live.web.session import Session
 
 WHERE = "Security > Certificates"
 _OWN, _MANAGED, _REQUESTS = range(3)
+_MOST_ITEMS = 200_000
+"""Texts and controls of all pages of a table: some twenty for each row."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Interface:
 
     async def _following(self, first: CertificatesPage, part: int) -> AsyncIterator[CertificatesPage]:
         """The further pages of one table."""
-        link, seen = first.more[part], {first.page.url}
+        link, seen, items = first.more[part], {first.page.url}, len(first.page.items)
         while link is not None and link.url not in seen:
             seen.add(link.url)
             if len(seen) > self._most_pages:
@@ -79,6 +82,9 @@ class Interface:
                     f"a table of {WHERE} has more than {self._most_pages} pages", "see whether it works in a browser"
                 )
             page = understood(await self.session.page(link.url))
+            items += len(page.page.items)
+            if items > _MOST_ITEMS:
+                raise StoreUnrecognised(f"{WHERE} lists more than any appliance holds", "see what answers there")
             yield page
             link = page.more[part]
 

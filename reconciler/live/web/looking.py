@@ -10,20 +10,20 @@ from reconciler.base.errors import ActionRefused, FormatError, StoreUnrecognised
 from reconciler.live.driver import ExportedFile, ExportOptions, Format
 from reconciler.live.store import LiveCertificate, LiveStore, Operation, Origin, PendingRequest
 from reconciler.live.web import labels
+from reconciler.live.web.finding import NotUnderstood
 from reconciler.live.web.forms import Filling
 from reconciler.live.web.installation import read_export, read_request_data
 from reconciler.live.web.listing import WHERE
-from reconciler.live.web.pages import NotUnderstood
 from reconciler.live.web.trouble import cut, not_recognised, said
-from reconciler.pki.asn1 import Kind, Malformed, kind_of
+from reconciler.pki.asn1 import CLEAR_KEYS, Kind, Malformed, kind_of
 from reconciler.pki.certificate import Certificate, parse_certificate
 from reconciler.pki.request import Request, parse_request
 
 if TYPE_CHECKING:
     from reconciler.live.web.forms import Submission
-    from reconciler.live.web.html import Control, Option, Page
     from reconciler.live.web.installation import CreatePage, ExportPage, ImportPage
     from reconciler.live.web.listing import Interface, Listing
+    from reconciler.live.web.page import Control, Option, Page
     from reconciler.live.web.pages import Actions, CertificateRow, CertificatesPage, RequestRow
 
 _FORMATS: dict[Kind | None, Format] = {
@@ -136,6 +136,8 @@ async def export(
     if sent.page is not None:
         raise ActionRefused(_refusal("the certificate is not exported", reply.page, sent.page), "choose other options")
     kind = outline(sent.content)
+    if kind in CLEAR_KEYS and options.passphrase is not None:
+        raise StoreUnrecognised("the key comes without its passphrase", "do not export keys from this interface")
     if kind not in _FORMATS:
         raise StoreUnrecognised("what is exported is of no known format", "see what the interface exports in a browser")
     return ExportedFile(_FORMATS[kind], sent.content)
@@ -213,7 +215,8 @@ def live_store(seen: Seen, create: CreatePage | None, import_: ImportPage | None
         create: The page on which certificates and requests are made, if it is there.
         import_: The page for imports, if it is there.
     """
-    certificates = {each.fingerprint: _live(row, each) for _, row, each in seen.certificates}
+    keyed_last = sorted(seen.certificates, key=lambda each: each[1].has_key)
+    certificates = {each.fingerprint: _live(row, each) for _, row, each in keyed_last}
     requests = {each.fingerprint: pending(each) for _, _, each in seen.requests}
     default = next((each.fingerprint for _, row, each in seen.certificates if row.is_default), None)
     return LiveStore(

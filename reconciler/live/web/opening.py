@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from reconciler.live.web.known import known_certificates, remember
 from reconciler.live.web.listing import Interface
 from reconciler.live.web.session import Session
 from reconciler.live.web.transport import InterfaceTransport, Limits
-from reconciler.live.web.trust import Pins
+from reconciler.live.web.trust import Pins, authority_context
 from reconciler.pki.reading import read
 
 if TYPE_CHECKING:
@@ -95,4 +96,9 @@ def _root(configuration: WebConfiguration, context: OpenContext) -> bytes | None
     contents = read(context.read(configuration.trust.ca))
     if len(contents.certificates) != 1:
         raise StoreUnreachable(f"{configuration.trust.ca} is not one certificate", "name the file of one root")
-    return contents.certificates[0].der
+    root = contents.certificates[0].der
+    try:
+        authority_context(root)
+    except ssl.SSLError as error:
+        raise StoreUnreachable(f"{configuration.trust.ca} cannot be used as a root", "name another root") from error
+    return root

@@ -5,22 +5,24 @@ Where the reply to a form that changes something is lost, that is said (`EffectU
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.base.errors import EffectUnknown, StoreUnreachable, StoreUnrecognised
 from reconciler.live.web import labels
 from reconciler.live.web.exchange import CLIENT_ERROR, SERVER_ERROR, Exchange, Reply
+from reconciler.live.web.finding import NotUnderstood, pressed
 from reconciler.live.web.forms import Filling
-from reconciler.live.web.html import Link, Page
-from reconciler.live.web.pages import NotUnderstood, is_sign_in, pressed, read_sign_in
+from reconciler.live.web.page import Link, Page
+from reconciler.live.web.pages import is_sign_in, read_sign_in
 from reconciler.live.web.trouble import Lost, not_recognised, said, unexpected_answer
 
 if TYPE_CHECKING:
     import datetime as dt
 
+    from reconciler.live.web.finding import Pressed
     from reconciler.live.web.forms import Submission
-    from reconciler.live.web.pages import Pressed
 
 Credentials: TypeAlias = Callable[[], tuple[str, str]]
 """User name and password, fetched when they are needed."""
@@ -149,9 +151,8 @@ class Session:
         if reply.status >= SERVER_ERROR:
             raise unexpected_answer(reply.status, Page(reply.url), self.endpoint)
         if is_sign_in(after) or reply.status >= CLIENT_ERROR:
-            # A page may repeat what was entered.
-            lines = (line for line in after.lines() if username not in line and password not in line)
-            words = said(page.lines(), lines)
+            entered = "".join(f"{username}{password}".split()).casefold()
+            words = said(page.lines(), (line for line in after.lines() if not _repeats(line, entered)))
             quoted = f", which says '{words}'" if words else ""
             raise StoreUnreachable(
                 f"signing in is refused by {self.endpoint}{quoted}",
@@ -178,6 +179,16 @@ class Session:
         if reply.page is None:
             raise StoreUnrecognised(f"{self.endpoint} answers with a file where a page belongs", "check `url`")
         return reply.page
+
+
+def _repeats(line: str, entered: str) -> bool:
+    """Whether a page repeats a part of what was entered, cut short or laid out in another way."""
+    whole = "".join(line.split()).casefold()
+    told = (each for each in re.findall(r"[^\W_]+", line.casefold()) if len(each) > _SHORT)
+    return (bool(entered) and entered in whole) or any(each in entered for each in told)
+
+
+_SHORT = 3
 
 
 def _unknown(what: str) -> EffectUnknown:

@@ -18,7 +18,7 @@ from reconciler.pki.certificate import parse_certificate
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.live.web.html import Page
+    from reconciler.live.web.page import Page
 
 _LONGEST = 160
 _MOST_LINES = 8
@@ -65,8 +65,12 @@ def lost(error: Exception, endpoint: str, patience: float) -> Lost:
         return Lost(message, "see whether it is up and not overloaded", sent=True)
     if isinstance(error, httpx.ConnectError):
         return _unconnected(error, endpoint)
-    what = printable(str(error))[:_LONGEST] or type(error).__name__
-    return Lost(f"{endpoint} broke the connection off: {what}", "see whether it is up, then run again", sent=True)
+    why = printable(str(error))[:_LONGEST]
+    return Lost(
+        f"{endpoint} broke the connection off{f': {why}' if why else ''}",
+        "see whether it is up, then run again",
+        sent=True,
+    )
 
 
 def _untrusted(error: Untrusted, endpoint: str) -> tuple[str, str]:

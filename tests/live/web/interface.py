@@ -55,7 +55,7 @@ async def trusted(appliance: LabAppliance) -> Trust:
 
 def context(appliance: LabAppliance, folder: Path, *, capture: Path | None = None) -> OpenContext:
     network = Network(
-        frozenset({HOST}),
+        frozenset({f"{HOST}:443"}),
         {f"{HOST}:443": f"127.0.0.1:{appliance.port}"},
         known_appliances=folder / "known-appliances",
         capture=capture,

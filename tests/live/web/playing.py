@@ -83,7 +83,7 @@ def playing(player: Callable[[socket.socket], None]) -> Iterator[str]:
 
 def opening(address: str, root: Path = Path("/nowhere"), capture: Path | None = None) -> OpenContext:
     """What leads to an address in the place of the interface."""
-    network = Network(frozenset({HOST}), {f"{HOST}:443": address}, capture=capture)
+    network = Network(frozenset({f"{HOST}:443"}), {f"{HOST}:443": address}, capture=capture)
     return OpenContext("east-1", root, lambda: NOW, network=network)
 
 

@@ -12,9 +12,10 @@ from reconciler.lab.release import variants
 from reconciler.live.driver import Upload
 from reconciler.live.web.capture import Capture, redact
 from reconciler.live.web.configuration import DRIVER
-from reconciler.live.web.html import Page, read_page
+from reconciler.live.web.finding import NotUnderstood
+from reconciler.live.web.html import read_page
 from reconciler.live.web.installation import read_create, read_export, read_import, read_request_data
-from reconciler.live.web.pages import NotUnderstood, read_certificates, read_sign_in
+from reconciler.live.web.pages import read_certificates, read_sign_in
 from tests.live.contract import form
 from tests.live.web.interface import HOST, configuration, context, lab, trusted
 from tests.support.authority import Authority
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.live.driver import Check
+    from reconciler.live.web.page import Page
 
 URL = f"https://{HOST}/appliance"
 READERS: Mapping[str, Callable[[Page], object]] = {

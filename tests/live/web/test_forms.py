@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from reconciler.live.web.forms import Filling, Submission
-from reconciler.live.web.html import Control, Page, read_page
+from reconciler.live.web.html import read_page
+from reconciler.live.web.page import Control, Page
 
 URL = "https://east-1.example.com/appliance/page?of=1"
 

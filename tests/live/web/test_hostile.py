@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.live.web import listing
 from reconciler.live.web.opening import open_driver
 from tests.live.web.interface import HOST, configuration
 from tests.live.web.playing import SHORT, Player, failure, opening, playing, reply
@@ -176,14 +177,24 @@ CERTIFICATES = (
 )
 
 
+def endless(request: bytes) -> list[bytes]:
+    """A page of two hundred rows that leads to another one."""
+    number = len(request.split(b" ", 2)[1])
+    row = b"<tr><td>%d<td>b<td>c<td>d<td>e<td>No<td>" % number
+    return [reply(CERTIFICATES % (row * 200) + b"<a href='/appliance%s'>Next</a>" % (b"x" * number))]
+
+
+async def test_tables_that_list_more_than_an_appliance_holds(issued: Issued, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_MOST_ITEMS", 5_000)
+    player = Player(issued, endless)
+    with playing(player) as address:
+        error = await failure(address, issued)
+    assert "lists more than any appliance holds" in str(error)
+    assert len(player.requests) < 10
+
+
 async def test_tables_without_end(issued: Issued) -> None:
-    row = b"<tr><td>%d<td>b<td>c<td>d<td>e<td>No<td>"
-
-    def answer(request: bytes) -> list[bytes]:
-        number = len(request.split(b" ", 2)[1])
-        return [reply(CERTIFICATES % (row % number * 200) + b"<a href='/appliance%s'>Next</a>" % (b"x" * number))]
-
-    player = Player(issued, answer)
+    player = Player(issued, endless)
     begun = time.monotonic()
     with playing(player) as address:
         error = await failure(address, issued)

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from reconciler.base.errors import StoreUnrecognised
-from reconciler.live.web.html import Control, Link, Page, Run, read_page
+from reconciler.live.web.html import read_page
+from reconciler.live.web.page import Control, Link, Page, Run
 
 URL = "https://east-1.example.com/appliance/page?of=1"
 

@@ -39,6 +39,13 @@ def test_comments_and_whatever_else_stands_there_are_passed_over(tmp_path: Path)
     assert known_certificates(file, PLACE) == {TWO}
 
 
+def test_a_last_line_without_its_end_is_not_lost(tmp_path: Path) -> None:
+    file = tmp_path / "known-appliances"
+    file.write_text(f"{PLACE} {ONE}")
+    remember(file, PLACE, [TWO])
+    assert known_certificates(file, PLACE) == {ONE, TWO}
+
+
 def test_where_nothing_lasts_nothing_is_known() -> None:
     remember(None, PLACE, [ONE])
     assert known_certificates(None, PLACE) == frozenset()

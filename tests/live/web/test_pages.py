@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.live.web import labels
-from reconciler.live.web.html import Page, read_page
+from reconciler.live.web.finding import NotUnderstood, labelled, pressed
+from reconciler.live.web.html import read_page
 from reconciler.live.web.installation import (
     finish_import,
     is_new_key,
@@ -16,14 +18,10 @@ from reconciler.live.web.installation import (
     read_request_data,
 )
 from reconciler.live.web.labels import Label, normal
-from reconciler.live.web.pages import (
-    NotUnderstood,
-    is_sign_in,
-    labelled,
-    pressed,
-    read_certificates,
-    read_sign_in,
-)
+from reconciler.live.web.pages import is_sign_in, read_certificates, read_sign_in
+
+if TYPE_CHECKING:
+    from reconciler.live.web.page import Page
 
 URL = "https://east-1.example.com/appliance"
 NAME, BOX = Label(("Name",)), Label(("Include It",))
@@ -309,15 +307,18 @@ def test_one_of_both_buttons_suffices() -> None:
 
 def test_the_page_for_imports() -> None:
     found = read_import(
-        page("<form><input type=file>Password <input type=password name=p><button>Upload</button></form>")
+        page("<form method=post><input type=file>Password <input type=password name=p><button>Upload</button></form>")
     )
     assert found.password
     assert found.password.name == "p"
-    elsewhere = "<form><input type=file><button>Upload</button></form><form>Password <input type=password></form>"
+    upload = "<form method=post><input type=file><button>Upload</button></form>"
+    elsewhere = f"{upload}<form>Password <input type=password></form>"
     assert read_import(page(elsewhere)).password is None
     for markup, wanted in (("", "one file"), ("<input type=file>" * 2, "one file"), ("<input type=file>", "'Upload'")):
         with pytest.raises(NotUnderstood, match=wanted):
             read_import(page(markup))
+    with pytest.raises(NotUnderstood, match="sent by POST"):
+        read_import(page(upload.replace("post", "get")))
 
 
 def test_the_second_step_of_an_import() -> None:
@@ -325,12 +326,15 @@ def test_the_second_step_of_an_import() -> None:
     assert found
     assert found.name == "yes"
     assert finish_import(page("<form><button>Back</button></form>")) is None
+    assert finish_import(page("<form>New password <input type=password><button>Save</button></form>")) is None
+    assert finish_import(page("<form><button>OK</button></form><form><button>OK</button></form>")) is None
     assert finish_import(page("<form><input type=file><button>Import</button></form>")) is None
 
 
 def test_the_page_for_exports() -> None:
     markup = (
-        "<form><p><input type=checkbox name=c> Include Certificate<p><input type=checkbox name=x> Include Everything"
+        "<form method=post><p><input type=checkbox name=c> Include Certificate"
+        "<p><input type=checkbox name=x> Include Everything"
         "<p>Passphrase <input type=password><button>Export</button></form><form><input type=checkbox></form>"
     )
     found = read_export(page(markup))
@@ -338,6 +342,13 @@ def test_the_page_for_exports() -> None:
     assert (found.private_key, found.chain) == (None, None)
     with pytest.raises(NotUnderstood, match="'Include Certificate'"):
         read_export(page("<form><button>Export</button></form>"))
+    with pytest.raises(NotUnderstood, match="sent by POST"):
+        read_export(page(markup.replace("post", "get")))
+    assert found.passphrase
+    moved = markup.replace("<p>Passphrase <input type=password>", "").replace(
+        "</form><form>", "</form><form>Passphrase <input type=password>"
+    )
+    assert read_export(page(moved)).passphrase is None
     with pytest.raises(NotUnderstood, match="'Export'"):
         read_export(page(markup.replace("Export</button>", "Go</button>")))
 

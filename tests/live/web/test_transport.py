@@ -171,7 +171,7 @@ async def test_a_host_that_nobody_allows_is_refused_before_a_secret_is_looked_up
     monkeypatch.delenv(PASSWORD)
     presenter = Presenter(self_signed([HOST]))
     with playing(presenter) as address:
-        network = Network(frozenset({"west-1.example.com"}), {f"{HOST}:443": address})
+        network = Network(frozenset({"west-1.example.com:443"}), {f"{HOST}:443": address})
         error = await failing(replace(opening(address), network=network))
     assert "not among those that may be contacted" in error.message
     assert presenter.asked == []
