@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def operator(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Operator settings that allow loopback."""
+    """Operator settings that allow the endpoints of the fleet."""
     path = fleet.root / "operator.yaml"
-    path.write_text("hosts: [127.0.0.1]\n")
+    path.write_text("hosts:\n  - unused.example.com\n")
     monkeypatch.setenv("RECONCILER_OPERATOR", str(path))
     return path
 
@@ -30,6 +30,10 @@ def operator(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Path:
 def endpoint(fleet: Fleet, appliance: str, port: int) -> None:
     with fleet.file(f"appliances/{appliance}.yaml").open("a") as file:
         file.write(f"endpoint: 127.0.0.1:{port}\n")
+    settings = fleet.root / "operator.yaml"
+    if settings.exists():
+        with settings.open("a") as file:
+            file.write(f"  - 127.0.0.1:{port}\n")
 
 
 def content(fleet: Fleet) -> Mapping[Path, tuple[bytes, int]]:
@@ -109,7 +113,7 @@ def test_a_host_that_the_operator_does_not_allow_is_a_failure(fleet: Fleet) -> N
     ran = fleet.run("doctor", "--appliance", "lab")
     assert ran.code == 1
     assert "the host 127.0.0.1 is not among those that may be contacted" in ran.out
-    assert "add it to `hosts` in the operator settings" in ran.out
+    assert "add '127.0.0.1' to `hosts` in the operator settings" in ran.out
 
 
 def test_only_what_is_asked_for_is_examined(fleet: Fleet) -> None:
