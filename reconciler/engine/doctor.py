@@ -18,7 +18,7 @@ from reconciler.engine.stores import Stores
 from reconciler.live.driver import Check, CheckOutcome, driver_types
 from reconciler.live.network import endpoint, split_endpoint
 from reconciler.live.presented import presented
-from reconciler.live.store import Operation
+from reconciler.live.store import IN_WORDS
 from reconciler.pki.names import parse_name
 
 if TYPE_CHECKING:
@@ -39,15 +39,6 @@ LOOK_WITHIN = 10.0
 """Seconds that a look at what is presented for one name may take."""
 _LOOKS_AT_ONCE = 4
 _HTTPS = 443
-_OPERATIONS = {
-    Operation.CREATE_SELF_SIGNED: "create a self-signed certificate",
-    Operation.CREATE_REQUEST: "create a certificate request",
-    Operation.IMPORT: "import",
-    Operation.SET_DEFAULT: "set the default",
-    Operation.REMOVE: "remove a certificate",
-    Operation.REMOVE_REQUEST: "remove a certificate request",
-    Operation.EXPORT: "export",
-}
 _log = logging.getLogger(__name__)
 
 
@@ -207,7 +198,7 @@ def _checks(store: LiveStore) -> tuple[Check, ...]:
     if store.unfinished:
         remedy = "`reconciler apply` finishes it"
         checks.append(Check("unfinished work", CheckOutcome.WARNING, store.unfinished, remedy))
-    for operation, words in _OPERATIONS.items():
+    for operation, words in IN_WORDS.items():
         if operation not in store.offers:
             checks.append(Check(words, CheckOutcome.BY_HAND, "its interface does not offer it"))
     return tuple(checks)

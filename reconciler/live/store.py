@@ -40,6 +40,18 @@ class Operation(StrEnum):
     EXPORT = "export"
 
 
+IN_WORDS: Mapping[Operation, str] = {
+    Operation.CREATE_SELF_SIGNED: "create a self-signed certificate",
+    Operation.CREATE_REQUEST: "create a certificate request",
+    Operation.IMPORT: "import",
+    Operation.SET_DEFAULT: "set the default",
+    Operation.REMOVE: "remove a certificate",
+    Operation.REMOVE_REQUEST: "remove a certificate request",
+    Operation.EXPORT: "export",
+}
+"""What each is, for people."""
+
+
 @dataclass(frozen=True, slots=True)
 class LiveCertificate:
     """A row of Security > Certificates.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.base.errors import ReconcilerError, StoreUnreachable, StoreUnrecognised, StoreUntrusted
 from reconciler.live.driver import Check, CheckOutcome
-from reconciler.live.store import Operation
+from reconciler.live.store import IN_WORDS
 from reconciler.live.web import labels
 from reconciler.live.web.finding import NotUnderstood
 from reconciler.live.web.installation import read_export
@@ -33,15 +33,6 @@ T = TypeVar("T")
 
 _REACHABLE, _TRUSTED, _SIGN_IN_PAGE = "reachable", "trusted", "sign-in page"
 _SKEW = 60
-_SUBJECTS = {
-    Operation.CREATE_SELF_SIGNED: "create a self-signed certificate",
-    Operation.CREATE_REQUEST: "create a certificate request",
-    Operation.IMPORT: "import",
-    Operation.SET_DEFAULT: "set the default",
-    Operation.REMOVE: "remove a certificate",
-    Operation.REMOVE_REQUEST: "remove a certificate request",
-    Operation.EXPORT: "export",
-}
 
 
 async def examine(
@@ -147,7 +138,7 @@ class _Examination:
         create = await self._step(f"{WHERE} > Create", self._interface.create_page(seen.listing))
         import_ = await self._step(f"{WHERE} > Import", self._interface.import_page(seen.listing))
         offers = live_store(seen, create, import_).offers
-        for operation, subject in _SUBJECTS.items():
+        for operation, subject in IN_WORDS.items():
             if operation in offers:
                 self._checks.append(Check(subject, CheckOutcome.OK))
             else:
