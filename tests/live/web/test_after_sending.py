@@ -10,21 +10,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.base.errors import EffectUnknown, StoreError, StoreUnreachable, StoreUnrecognised
+from reconciler.base.errors import ActionRefused, EffectUnknown, StoreError, StoreUnreachable, StoreUnrecognised
 from reconciler.lab.faults import Fault, FaultKind
+from reconciler.live.driver import ExistingKey, NewKey
 from reconciler.live.web import Trust
+from reconciler.live.web.creating import write_form
 from reconciler.live.web.listing import Interface
 from reconciler.live.web.looking import certificate_of
 from reconciler.live.web.opening import open_driver, open_session
 from reconciler.live.web.transport import Limits
-from tests.live.contract import form
+from tests.live.contract import form, upload
 from tests.live.web.interface import HOST, QUICK, configuration, context, lab, opened, trusted
-from tests.support.authority import DAY
+from tests.support.authority import DAY, self_signed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.lab.appliance import LabAppliance
+    from reconciler.live.driver import CertificateForm
+    from reconciler.live.web.creating import Creation
+    from reconciler.live.web.installation import CreatePage
+    from reconciler.live.web.listing import Listing
 
 pytestmark = pytest.mark.anyio
 MADE_HERE = form("Made here", HOST)
@@ -156,3 +162,60 @@ async def test_a_handshake_that_takes_too_long_leaves_no_connection_open(tmp_pat
             with pytest.raises(StoreUnreachable, match="accepts no connection in time"):
                 await driver.observe()
     gc.collect()  # an open connection would be told of, and a warning is an error
+
+
+async def test_a_session_that_ends_each_time_something_is_sent_leaves_the_effect_unknown(tmp_path: Path) -> None:
+    issued = self_signed(["a.example.com"])
+
+    async def end(appliance: LabAppliance) -> None:
+        if appliance.requests[-1] == "POST /appliance/security/certificates/import":
+            appliance.sessions.drop()
+
+    async with lab(tmp_path) as appliance, opened(appliance, tmp_path, await trusted(appliance)) as driver:
+        before = await driver.observe()
+        appliance.faults.switch(Fault(FaultKind.CONCURRENT, act=end))
+        with pytest.raises(EffectUnknown, match="the session ended while something was changed"):
+            await driver.import_(upload(issued))
+        appliance.faults.clear()
+        assert await driver.observe() == before
+
+
+async def with_a_key_of_its_own(
+    interface: Interface, before: Listing, page: CreatePage, form: CertificateForm
+) -> Creation:
+    """An interface whose choice of keys does not mean what it says."""
+    return await write_form(interface, before, page, replace(form, key=NewKey("ec-p256")))
+
+
+@pytest.mark.parametrize(("variant", "left"), [("guide", 0), ("other", 1)])
+async def test_a_request_with_another_key_than_was_chosen_is_withdrawn_where_that_is_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str, left: int
+) -> None:
+    issued = self_signed(["a.example.com"])
+    asked = form("Asked for", key=ExistingKey(issued.certificate.public_key))
+    async with lab(tmp_path, variant) as appliance, opened(appliance, tmp_path, await trusted(appliance)) as driver:
+        await driver.import_(upload(issued))
+        monkeypatch.setattr("reconciler.live.web.driver.write_form", with_a_key_of_its_own)
+        with pytest.raises(EffectUnknown if left else ActionRefused, match="made with another key"):
+            await driver.create_request(asked)
+        assert len((await driver.observe()).requests) == left
+
+
+async def test_what_somebody_else_asks_for_meanwhile_is_not_withdrawn(tmp_path: Path) -> None:
+    issued = self_signed(["a.example.com"])
+
+    async def ask(appliance: LabAppliance) -> None:
+        store = appliance.store
+        if (
+            appliance.requests[-1].startswith("POST /appliance/security/certificates/new")
+            and not store.observe().requests
+        ):
+            await appliance.call(store.create_request, form("Somebody else's"))
+
+    async with lab(tmp_path) as appliance, opened(appliance, tmp_path, await trusted(appliance)) as driver:
+        await driver.import_(upload(issued))
+        appliance.faults.switch(Fault(FaultKind.CONCURRENT, act=ask))
+        await driver.create_request(form("Asked for", key=ExistingKey(issued.certificate.public_key)))
+        appliance.faults.clear()
+        subjects = {each.subject.common_name for each in (await driver.observe()).requests}
+    assert subjects == {"Asked for", "Somebody else's"}
