@@ -15,12 +15,25 @@ import anyio
 from anyio import to_thread
 
 from reconciler.apply.effects import created, has_happened, why_stale
+from reconciler.apply.loans import Loans
 from reconciler.apply.result import ApplianceResult, Outcome, StepResult
+from reconciler.apply.turns import Turns
 from reconciler.base.errors import EffectUnknown, ReconcilerError
-from reconciler.live.driver import CertificateForm, NewKey
+from reconciler.live.driver import CertificateForm, ExistingKey, NewKey
 from reconciler.pki.certificate import distinguished_name
 from reconciler.pki.names import parse_name
-from reconciler.plan.model import Action, CreateSelfSigned, Import, Remove, SetDefault, State
+from reconciler.plan.model import (
+    Action,
+    CreateRequest,
+    CreateSelfSigned,
+    Import,
+    KeySource,
+    Remove,
+    RemoveRequest,
+    SetDefault,
+    State,
+)
+from reconciler.plan.scene import appliance_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -60,48 +73,63 @@ class Executor:
     concurrency: int = 16
     notify: Notify = lambda appliance, happening: None  # noqa: ARG005 - the names say what it is told
     _done: set[str] = field(default_factory=set)
-    _ended: dict[str, anyio.Event] = field(default_factory=dict)
+    _bound: dict[str, str] = field(default_factory=dict)
+    _running: set[str] = field(default_factory=set)
     _results: dict[str, ApplianceResult] = field(default_factory=dict)
+    _turns: Turns = field(default_factory=Turns)
+    _loans: Loans = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._loans = Loans(self.plan)
 
     async def run(self) -> tuple[ApplianceResult, ...]:
         """Carry the plan out. Never raises for what goes wrong on an appliance: results say it, by name."""
         limiter = anyio.CapacityLimiter(self.concurrency)
+        async with anyio.create_task_group() as group:
+            for name, refs in self._loans.at_once.items():
+                group.start_soon(self._borrow, name, refs, limiter)
         parts = [part for part in self.plan.appliances if _ready(part) or part.name in self.unfinished]
-        self._ended = {part.name: anyio.Event() for part in parts}
+        self._running = {part.name for part in parts}
         async with anyio.create_task_group() as group:
             for part in parts:
                 group.start_soon(self._appliance, part, limiter)
         unchanged = (ApplianceResult(part.name, Outcome.UNCHANGED) for part in self.plan.appliances)
         return tuple(self._results.get(result.appliance, result) for result in unchanged)
 
-    async def _appliance(self, part: AppliancePlan, limiter: anyio.CapacityLimiter) -> None:
-        for name in part.follows:
-            if name in self._ended:
-                await self._ended[name].wait()
-        try:
-            async with limiter:
-                self._results[part.name] = await self._attempt(part)
-        finally:
-            self._ended[part.name].set()
+    async def _borrow(self, name: str, refs: list[str], limiter: anyio.CapacityLimiter) -> None:
+        """Have copies of keys before anything changes; what fails is told where they are needed."""
+        async with limiter:
+            self.notify(name, "exporting keys for other appliances")
+            try:
+                async with self.open_store(name) as driver:
+                    for ref in refs:
+                        await self._loans.fetch(driver, name, ref, ref)
+            except Exception as error:  # noqa: BLE001 - a driver may be anyone's; its fault stays on its appliance
+                for ref in refs:
+                    self._loans.fail(name, ref, ReconcilerError(*_explain(error)))
 
-    async def _attempt(self, part: AppliancePlan) -> ApplianceResult:
+    async def _appliance(self, part: AppliancePlan, limiter: anyio.CapacityLimiter) -> None:
         steps: list[StepResult] = []
         problem, remedy = "", ""
         try:
+            await self._turn(lambda: self._running.isdisjoint(part.follows))
             if await self._try_keys(part, steps):
-                async with self.open_store(part.name) as driver:
-                    await driver.recover()
-                    await self._steps(part, driver, steps)
+                await self._visits(part, limiter, steps)
         except Exception as error:  # noqa: BLE001 - a driver may be anyone's; its fault stays on its appliance
             problem, remedy = _explain(error)
         ready = _ready(part)
         steps += [StepResult(action.id, Outcome.NOT_ATTEMPTED) for action in ready[len(steps) :]]
-        return ApplianceResult(part.name, _outcome(steps, problem), tuple(steps), problem, remedy)
+        self._results[part.name] = ApplianceResult(part.name, _outcome(steps, problem), tuple(steps), problem, remedy)
+        self._running.discard(part.name)
+        self._turns.call()
+
+    async def _turn(self, is_mine: Callable[[], bool]) -> None:
+        await self._turns.wait(is_mine, lambda: len(self._running))
 
     async def _try_keys(self, part: AppliancePlan, steps: list[StepResult]) -> bool:
-        """Whether every key that will be needed opens: a wrong passphrase shows before anything changes."""
+        """Whether every committed key that will be needed opens: a wrong passphrase shows before anything changes."""
         for number, action in enumerate(_ready(part)):
-            if not isinstance(action, Import):
+            if not isinstance(action, Import) or action.key_source is not KeySource.COMMITTED:
                 continue
             try:
                 await to_thread.run_sync(self.uploads.upload, action)
@@ -111,32 +139,64 @@ class Executor:
                 return False
         return True
 
-    async def _steps(self, part: AppliancePlan, driver: Driver, steps: list[StepResult]) -> None:
+    async def _visits(self, part: AppliancePlan, limiter: anyio.CapacityLimiter, steps: list[StepResult]) -> None:
+        """Open the store for as many actions as can run; close it while the next one waits for another appliance."""
+        actions, digest = _ready(part), self.plan.basis.live_digests.get(part.name)
+        while True:
+            if actions:
+                await self._turn(lambda: self._is_free(actions[len(steps)]))
+            async with limiter, self.open_store(part.name) as driver:
+                await driver.recover()
+                digest = await self._steps(part, driver, steps, digest)
+            if digest is None or len(steps) == len(actions):
+                return
+
+    def _is_free(self, action: Action) -> bool:
+        """Whether nothing on another appliance that it depends on is still to come."""
+        return all(each in self._done or appliance_of(each) not in self._running for each in _foreign(action))
+
+    async def _steps(
+        self, part: AppliancePlan, driver: Driver, steps: list[StepResult], digest: str | None
+    ) -> str | None:
+        """Carry out what can run now; the digest of the store afterwards, or None where nothing more is to be done."""
         actions = _ready(part)
         if not actions:
-            return
+            return None
         store = await driver.observe()
-        bound: dict[str, str] = {}
-        if store.digest != self.plan.basis.live_digests.get(part.name):
-            moved = why_stale(actions[0], store, bound) or "the store has changed since the plan was made"
-            steps.append(StepResult(actions[0].id, Outcome.STALE, moved, "plan again"))
-            return
-        for number, action in enumerate(actions, 1):
+        if store.digest != digest:
+            moved = (
+                why_stale(actions[len(steps)], store, self._bound) or "the store has changed since the plan was made"
+            )
+            steps.append(StepResult(actions[len(steps)].id, Outcome.STALE, moved, "plan again"))
+            return None
+        for number, action in enumerate(actions[len(steps) :], len(steps) + 1):
+            if not self._is_free(action):
+                return store.digest
             self.notify(part.name, f"{number}/{len(actions)} {describe(action)}")
             try:
-                result, store = await self._step(action, driver, store, bound)
+                result, store = await self._step(action, driver, store)
             except Exception as error:  # noqa: BLE001 - the same; and here something may have happened already
                 problem, remedy = _explain(error)
                 message = f"whether it had its effect is not known: {problem}"
                 result = StepResult(action.id, Outcome.FAILED, message, remedy)
             steps.append(result)
             if result.outcome is not Outcome.APPLIED:
-                return
+                return None
+            await self._lend(action, driver)
             self._done.add(action.id)
+            self._turns.call()
+        return store.digest
 
-    async def _step(
-        self, action: Action, driver: Driver, store: LiveStore, bound: dict[str, str]
-    ) -> tuple[StepResult, LiveStore]:
+    async def _lend(self, action: Action, driver: Driver) -> None:
+        """Export what an action has brought, if somebody borrows it."""
+        match action:
+            case Import(fingerprint=ref) | CreateSelfSigned(new=ref) if self._loans.is_awaited(action.appliance, ref):
+                await self._loans.fetch(driver, action.appliance, ref, self._bound.get(ref, ref))
+            case _:
+                return
+
+    async def _step(self, action: Action, driver: Driver, store: LiveStore) -> tuple[StepResult, LiveStore]:
+        bound = self._bound
         missing = [each for each in action.depends_on if each not in self._done]
         if missing:
             message = f"{', '.join(missing)} did not succeed"
@@ -146,7 +206,7 @@ class Executor:
             return StepResult(action.id, Outcome.STALE, stale, "plan again"), store
         error: ReconcilerError | None = None
         try:
-            await self._perform(action, driver, bound)
+            await self._perform(action, driver)
         except EffectUnknown as unknown:
             error = unknown
         except ReconcilerError as refused:
@@ -164,15 +224,19 @@ class Executor:
         made = bound[action.new] if isinstance(action, CreateSelfSigned) else ""
         return StepResult(action.id, Outcome.APPLIED, made=made), after
 
-    async def _perform(self, action: Action, driver: Driver, bound: dict[str, str]) -> None:
+    async def _perform(self, action: Action, driver: Driver) -> None:
+        bound = self._bound
         match action:
             case CreateSelfSigned():
-                names = tuple(parse_name(each) for each in action.subject_alternative_names)
-                subject = distinguished_name(list(action.subject))
-                form = CertificateForm(action.friendly_name, NewKey(action.key), subject, names)
-                await driver.create_self_signed(form, action.valid_for)
+                await driver.create_self_signed(_form(action, NewKey(action.key)), action.valid_for)
+            case CreateRequest():
+                key = ExistingKey(action.public_key) if action.public_key else NewKey(action.key)
+                await driver.create_request(_form(action, key))
+            case RemoveRequest():
+                await driver.remove_request(action.fingerprint)
             case Import():
-                upload = await to_thread.run_sync(self.uploads.upload, action)
+                lent = self._loans.get(action.loan) if action.loan else None
+                upload = await to_thread.run_sync(self.uploads.upload, action, lent)
                 await driver.import_(upload)
             case SetDefault():
                 await driver.set_default(bound.get(action.target, action.target))
@@ -182,11 +246,24 @@ class Executor:
                 assert_never(action)
 
 
+def _form(action: CreateSelfSigned | CreateRequest, key: NewKey | ExistingKey) -> CertificateForm:
+    names = tuple(parse_name(each) for each in action.subject_alternative_names)
+    return CertificateForm(action.friendly_name, key, distinguished_name(list(action.subject)), names)
+
+
+def _foreign(action: Action) -> list[str]:
+    return [each for each in action.depends_on if appliance_of(each) != action.appliance]
+
+
 def describe(action: Action) -> str:
     """An action in a few words, for progress."""
     match action:
         case CreateSelfSigned():
             return f"create {action.label}"
+        case CreateRequest():
+            return f"request {action.label}"
+        case RemoveRequest():
+            return f"withdraw the request for {action.label}"
         case Import():
             return f"import {action.label}"
         case SetDefault():

@@ -1,6 +1,6 @@
-"""What an import uploads: committed material, read and decrypted at the moment it is needed.
+"""What an import uploads: committed material, read and decrypted at the moment it is needed, or what a peer has lent.
 
-A key leaves the committed file only into a PKCS#12 in memory, under a passphrase made for this one upload.
+A key leaves the committed file, or the peer, only into a PKCS#12 in memory, under a passphrase of this one upload.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from reconciler.desired.models import Provided
 from reconciler.live.driver import Upload
 from reconciler.pki.reading import read
 from reconciler.pki.writing import write_pkcs12
+from reconciler.plan.model import KeySource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from reconciler.apply.loans import Lent
     from reconciler.desired.models import Certificate as CertificateModel
-    from reconciler.desired.state import Declared, DesiredState, Material
+    from reconciler.desired.state import Declared, DesiredState
     from reconciler.pki.certificate import Certificate
     from reconciler.pki.keys import PrivateKey
     from reconciler.plan.model import Import
@@ -42,8 +44,12 @@ class Uploads:
     root: Path
     _keys: dict[str, PrivateKey] = field(default_factory=dict, repr=False)
 
-    def upload(self, action: Import) -> Upload:
+    def upload(self, action: Import, lent: Lent | None = None) -> Upload:
         """The file for an import.
+
+        Args:
+            action: The import.
+            lent: What the peer has lent, where the key comes from one.
 
         Raises:
             SecretUnavailable: The passphrase is not there.
@@ -51,22 +57,26 @@ class Uploads:
             FormatError: The committed key is not the certificate's key.
             UnreadableInput: The committed key cannot be read any more.
         """
-        name = action.certificate or ""
+        name, friendly_name = action.certificate or "", action.friendly_name
         declared, material = self.state.certificates[name], self.state.material[name]
-        if action.role == "chain":
-            certificate = next(each for each in material.chain if each.fingerprint == action.fingerprint)
-            return Upload(certificate.der, friendly_name=action.friendly_name)
-        return self._with_key(declared, material, action.friendly_name)
+        match action.key_source:
+            case KeySource.NONE:
+                certificate = next(each for each in material.chain if each.fingerprint == action.fingerprint)
+                return Upload(certificate.der, friendly_name=friendly_name)
+            case KeySource.STORE if material.leaf:
+                return Upload(material.leaf.der, friendly_name=friendly_name)
+            case KeySource.COMMITTED if material.leaf and isinstance(declared.model.source, Provided):
+                key = self._committed_key(declared, declared.model.source, material.leaf)
+                return _with_key(friendly_name, key, material.leaf)
+            case KeySource.PEER if lent:
+                return _with_key(friendly_name, lent.key, material.leaf or lent.certificate)
+            case _:
+                raise FormatError(f"there is nothing to upload for {name}", "plan again")
 
-    def _with_key(self, declared: Declared[CertificateModel], material: Material, friendly_name: str) -> Upload:
-        leaf = material.leaf
-        if not isinstance(declared.model.source, Provided) or leaf is None:
-            raise FormatError(f"{declared.name} brings no key along", "plan again")
-        key = self._keys.get(declared.name)
-        if key is None:
-            key = self._keys[declared.name] = self._open(declared, declared.model.source, leaf)
-        passphrase = secrets.token_urlsafe(32).encode()
-        return Upload(write_pkcs12(friendly_name, key, leaf, (), passphrase), passphrase, friendly_name)
+    def _committed_key(self, declared: Declared[CertificateModel], source: Provided, leaf: Certificate) -> PrivateKey:
+        if declared.name not in self._keys:
+            self._keys[declared.name] = self._open(declared, source, leaf)
+        return self._keys[declared.name]
 
     def _open(self, declared: Declared[CertificateModel], source: Provided, leaf: Certificate) -> PrivateKey:
         folder = (self.root / declared.document.path).parent
@@ -84,3 +94,8 @@ class Uploads:
         if key is None:
             raise FormatError(f"{source.key} does not hold the key of {declared.name}", "commit the key that fits")
         return key
+
+
+def _with_key(friendly_name: str, key: PrivateKey, certificate: Certificate) -> Upload:
+    passphrase = secrets.token_urlsafe(32).encode()
+    return Upload(write_pkcs12(friendly_name, key, certificate, (), passphrase), passphrase, friendly_name)

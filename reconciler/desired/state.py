@@ -56,16 +56,33 @@ class Declared(Generic[M_co]):
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateFile:
+    """One committed file of a certificate's material.
+
+    Attributes:
+        index: Its index in `chain`; None for the file of the CA's answer or of the provided certificate.
+        certificates: What it holds, each certificate once.
+        ordered: Whether these stand in the order of the file; PKCS#7 and PKCS#12 have none that would say anything.
+    """
+
+    index: int | None
+    certificates: tuple[pki.Certificate, ...]
+    ordered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Material:
     """What is committed for one certificate.
 
     Attributes:
         leaf: The CA's answer or the provided certificate; None where there is none (yet), or it cannot be read.
         chain: The declared chain, each certificate once: what came along in the answer's file, then `chain`.
+        files: The files that these come from, as they are listed; those that cannot be read are not among them.
     """
 
     leaf: pki.Certificate | None = None
     chain: tuple[pki.Certificate, ...] = ()
+    files: tuple[CertificateFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +174,20 @@ class DesiredState:
         site = self.site_of(appliance)
         names = (site.model.certificates if site else ()) + self.appliances[appliance].model.certificates
         return tuple(dict.fromkeys(names))
+
+    @cached_property
+    def _holders(self) -> Mapping[str, tuple[str, ...]]:
+        grouped = [members(site.model) for site in self.sites.values()]
+        alone = [(name,) for name in self.appliances if name not in self._site_of]
+        holders: dict[str, list[str]] = {}
+        for name in (name for group in (*grouped, *alone) for name in group if name in self.appliances):
+            for certificate in self.certificates_of(name):
+                holders.setdefault(certificate, []).append(name)
+        return {certificate: tuple(dict.fromkeys(names)) for certificate, names in holders.items()}
+
+    def holders_of(self, certificate: str) -> tuple[str, ...]:
+        """The appliances for which a certificate is declared; where its key is made, if anywhere, comes first."""
+        return self._holders.get(certificate, ())
 
     def default_of(self, appliance: str) -> str | None:
         """Name of the certificate that should be the appliance's default."""

@@ -15,8 +15,9 @@ from reconciler.base.errors import StoreError, UsageError
 from reconciler.base.memory import without_cycle_search
 from reconciler.engine.stores import Stores
 from reconciler.plan.planner import Fleet, make_plan
-from reconciler.plan.rules import JUDGED
+from reconciler.plan.rules import JUDGED, RENEWAL_DUE, REQUEST_PENDING
 from reconciler.rules import OFFLINE, acknowledge, check, stopped
+from reconciler.rules.validity import EXPIRES_SOON
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from reconciler.live.store import LiveStore
     from reconciler.plan.matching import Classified
     from reconciler.plan.model import Plan
+    from reconciler.plan.requests import Standing
 
 Notify: TypeAlias = Callable[[str, str], None]
 """Told of progress: the appliance, and what is happening on it now."""
@@ -58,12 +60,14 @@ class Planned:
         observation: What was seen of the fleet.
         plan: The plan.
         classes: For each observed appliance, the class of each live certificate, by fingerprint.
+        requests: For each observed appliance, what each pending request is to us, by fingerprint.
     """
 
     state: DesiredState
     observation: Observation
     plan: Plan
     classes: Mapping[str, Mapping[str, Classified]]
+    requests: Mapping[str, Mapping[str, Standing]]
 
 
 def _silent(appliance: str, happening: str) -> None:
@@ -89,8 +93,11 @@ def _concerned(state: DesiredState, only: frozenset[str] | None) -> Collection[s
     unknown = sorted(only - state.appliances.keys())
     if unknown:
         raise UsageError(f"no appliance is called {', '.join(unknown)}", "look at the names of the files")
-    with_members = {member for name in only for member in state.members_with(name)}
-    return sorted(with_members & state.appliances.keys())
+    with_members = {member for name in only for member in state.members_with(name)} & state.appliances.keys()
+    # A key that is made on one appliance may be needed on another, whatever its site.
+    listed = {certificate for name in with_members for certificate in state.certificates_of(name)}
+    sharing = {holder for certificate in listed for holder in state.holders_of(certificate)}
+    return sorted(with_members | sharing)
 
 
 async def plan_fleet(
@@ -142,7 +149,7 @@ def _plan(
     planning = make_plan(fleet, now, as_of=as_of)
     whole = only is None and not observation.failures
     plan = _acknowledged(state, planning.plan, raw, OFFLINE | JUDGED if whole else OFFLINE, now)
-    return Planned(state, observation, plan, planning.classes)
+    return Planned(state, observation, plan, planning.classes, planning.requests)
 
 
 def _acknowledged(
@@ -159,7 +166,10 @@ def _acknowledged(
         for part in plan.appliances
     )
     shown = {id(finding) for part in parts for finding in part.findings}
-    offline = tuple(each for each in left if id(each) not in shown)
+    told = {(finding.rule, finding.about) for part in parts for finding in part.findings}
+    told |= {(EXPIRES_SOON.id, about) for rule, about in told if rule in {RENEWAL_DUE.id, REQUEST_PENDING.id}}
+    # What the live state tells of an object says more than what the committed files alone tell.
+    offline = tuple(each for each in left if id(each) not in shown and (each.rule, each.about) not in told)
     return plan.model_copy(update={"appliances": parts, "findings": offline})
 
 

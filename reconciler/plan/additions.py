@@ -1,4 +1,4 @@
-"""What has to come into a store: chain certificates, leaves, and the default among them."""
+"""What has to come into a store: chain certificates, leaves, requests, and the default among them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,26 @@ from typing import TYPE_CHECKING
 from reconciler.base.findings import Finding, found
 from reconciler.desired.models import Provided, SelfSigned
 from reconciler.pki.chain import needed_issuers
-from reconciler.plan.model import Action, CreateSelfSigned, Expectation, Import, Reason, SetDefault
-from reconciler.plan.rules import RETIRED_NEEDED, UNSUPPORTED_SOURCE
+from reconciler.plan.model import (
+    Action,
+    CreateRequest,
+    CreateSelfSigned,
+    Expectation,
+    Hold,
+    Import,
+    KeySource,
+    Reason,
+    SetDefault,
+    State,
+)
+from reconciler.plan.rules import RETIRED_NEEDED
 from reconciler.plan.scene import Scene, reason, source
 from reconciler.plan.world import Entry, entry_of
 
 if TYPE_CHECKING:
     from reconciler.pki.certificate import Certificate
     from reconciler.plan.matching import Target
+    from reconciler.plan.supply import Awaited, Copy, Making
 
 
 @dataclass
@@ -24,12 +36,14 @@ class Additions:
 
     Attributes:
         actions: In the order in which they are wished; the safe order is derived later.
+        waiting: Actions that wait for somebody else.
         arrivals: What they bring, by ref.
         refs: For each declared certificate, the ref that counts as it once they have run.
         findings: What keeps a certificate from being added.
     """
 
     actions: list[Action] = field(default_factory=list)
+    waiting: list[Action] = field(default_factory=list)
     arrivals: dict[str, Entry] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -48,18 +62,25 @@ def _add_target(scene: Scene, target: Target, result: Additions) -> None:
     present = scene.world.holds_key_of(target.instance)
     if present and target.instance:
         result.refs[target.name] = target.instance
-    if target.name in scene.stopped or _is_retired(scene, target, result):
-        return
-    chain = _add_chain(scene, target, result)
-    if present and not target.due:
-        return
-    match target.model.source:
-        case Provided():
+    supply = scene.supplies[target.name]
+    retired = _is_retired(scene, target, result)
+    if target.name not in scene.stopped and not retired:
+        chain = _add_chain(scene, target, result)
+        copy = supply.copies.get(scene.name)
+        if copy:
+            _add_copy(scene, target, copy, chain, result)
+        elif not present and isinstance(target.model.source, Provided):
             _add_provided(scene, target, chain, result)
-        case SelfSigned() if scene.state.primary_of(scene.name) == scene.name and (target.due or not target.instance):
-            _add_self_signed(scene, target, result)
-        case _:
-            result.findings.append(_unsupported(scene, target))
+    making, awaited = supply.making, supply.awaited
+    # What stops a committed answer does not stop the request for the next one: that is how it is mended.
+    if making and making.appliance == scene.name and target.is_requested:
+        result.actions.append(_request(scene, target, making))
+    elif making and making.appliance == scene.name and target.name not in scene.stopped:
+        _add_self_signed(scene, target, result)
+    elif awaited and awaited.appliance == scene.name:
+        result.waiting.append(_answer(scene, target, awaited))
+    elif supply.key_missing and supply.unreachable and supply.lacking[:1] == (scene.name,):
+        result.waiting.append(_answer_elsewhere(scene, target, supply.unreachable))
 
 
 def _is_retired(scene: Scene, target: Target, result: Additions) -> bool:
@@ -107,6 +128,7 @@ def _add_chain(scene: Scene, target: Target, result: Additions) -> tuple[str, ..
                 fingerprint=certificate.fingerprint,
                 public_key=certificate.public_key,
                 friendly_name=label,
+                key_source=KeySource.NONE,
                 expects=Expectation(absent=(certificate.fingerprint,)),
             )
         )
@@ -117,42 +139,93 @@ def _add_provided(scene: Scene, target: Target, chain: tuple[str, ...], result: 
     leaf = target.material.leaf
     if leaf is None:  # the loader has said why
         return
-    label = target.model.friendly_name or target.name
-    keyless = leaf.fingerprint in scene.world.entries
-    why = reason("key-missing", "it is there without its key") if keyless else _why_missing(scene, target)
-    result.refs[target.name] = leaf.fingerprint
-    result.arrivals[leaf.fingerprint] = entry_of(leaf, label, has_key=True)
-    result.actions.append(
-        Import(
-            id=scene.action_id("import", target.name),
-            appliance=scene.name,
-            certificate=target.name,
-            label=label,
-            reason=why,
-            source=source(target.declared.position("source", "certificate")),
-            depends_on=chain,
-            role="leaf",
-            fingerprint=leaf.fingerprint,
-            public_key=leaf.public_key,
-            friendly_name=label,
-            expects=_absent_unless(leaf, keyless=keyless),
-        )
+    entry = entry_of(leaf, _label(target), has_key=True)
+    action = Import(
+        id=scene.action_id("import", target.name),
+        appliance=scene.name,
+        certificate=target.name,
+        label=entry.label,
+        reason=_why_missing(scene, target),
+        source=source(target.declared.position("source", "certificate")),
+        depends_on=chain,
+        role="leaf",
+        fingerprint=leaf.fingerprint,
+        public_key=leaf.public_key,
+        friendly_name=entry.label,
+        key_source=KeySource.COMMITTED,
+        expects=Expectation(absent=_absent(scene, leaf)),
     )
+    _arrive(target, action, entry, result)
 
 
-def _absent_unless(leaf: Certificate, *, keyless: bool) -> Expectation:
-    return Expectation() if keyless else Expectation(absent=(leaf.fingerprint,))
+def _add_copy(scene: Scene, target: Target, copy: Copy, chain: tuple[str, ...], result: Additions) -> None:
+    """Import what was made or asked for on some appliance: with the store's own key, or with a copy of a peer's."""
+    label, certificate = _label(target), copy.certificate
+    why = _why_missing(scene, target)
+    if copy.loan:
+        why = reason("copy", f"{why.sentence}; its key is copied from {copy.loan.appliance}")
+    entry = entry_of(certificate, label, has_key=True) if certificate else _made_here(scene, target, copy.ref)
+    key = certificate.public_key if certificate else None
+    action = Import(
+        id=scene.action_id("import", target.name),
+        appliance=scene.name,
+        state=State.BY_HAND if copy.by_hand else State.READY,
+        certificate=target.name,
+        label=label,
+        reason=why,
+        source=source(target.declared.position("source", "signed" if target.is_requested else "kind")),
+        depends_on=(*chain, *((copy.after,) if copy.after else ())),
+        role="leaf",
+        fingerprint=copy.ref,
+        public_key=key,
+        friendly_name=label,
+        key_source=KeySource.PEER if copy.loan else KeySource.STORE,
+        loan=copy.loan,
+        expects=Expectation(
+            absent=_absent(scene, certificate) if certificate else (),
+            keys=(key,) if key and not copy.loan else (),
+        ),
+    )
+    _arrive(target, action, entry, result)
+
+
+def _arrive(target: Target, action: Import | CreateSelfSigned, entry: Entry, result: Additions) -> None:
+    result.refs[target.name] = entry.ref
+    result.arrivals[entry.ref] = entry
+    result.actions.append(action)
+
+
+def _absent(scene: Scene, leaf: Certificate) -> tuple[str, ...]:
+    return () if leaf.fingerprint in scene.world.entries else (leaf.fingerprint,)
 
 
 def _add_self_signed(scene: Scene, target: Target, result: Additions) -> None:
-    model = target.model
-    assert isinstance(model.source, SelfSigned)  # noqa: S101 - the caller matched it
-    ref, now = scene.new_ref(target.name), scene.judge.now
-    label = model.friendly_name or target.name
-    result.refs[target.name] = ref
-    result.arrivals[ref] = Entry(
-        ref=ref,
+    model, ref, label = target.model, scene.new_ref(target.name), _label(target)
+    assert isinstance(model.source, SelfSigned)  # noqa: S101 - only these are made whole
+    action = CreateSelfSigned(
+        id=scene.action_id("create", target.name),
+        appliance=scene.name,
+        certificate=target.name,
         label=label,
+        reason=target.due or _why_missing(scene, target),
+        source=source(target.declared.position("source", "kind")),
+        new=ref,
+        friendly_name=label,
+        subject=model.subject.distinguished_name.attributes,
+        subject_alternative_names=tuple(each.value for each in target.names),
+        key=model.key,
+        valid_for=model.source.valid_for,
+    )
+    _arrive(target, action, _made_here(scene, target, ref), result)
+
+
+def _made_here(scene: Scene, target: Target, ref: str) -> Entry:
+    """A self-signed certificate that does not exist yet."""
+    model, now = target.model, scene.judge.now
+    assert isinstance(model.source, SelfSigned)  # noqa: S101 - nothing else comes into being on an appliance
+    return Entry(
+        ref=ref,
+        label=_label(target),
         certificate=None,
         has_key=True,
         common_name=model.subject.common_name,
@@ -160,25 +233,74 @@ def _add_self_signed(scene: Scene, target: Target, result: Additions) -> None:
         not_before=now,
         not_after=now + model.source.valid_for,
     )
-    result.actions.append(
-        CreateSelfSigned(
-            id=scene.action_id("create", target.name),
-            appliance=scene.name,
-            certificate=target.name,
-            label=label,
-            reason=target.due or _why_missing(scene, target),
-            source=source(target.declared.position("source", "kind")),
-            new=ref,
-            friendly_name=label,
-            subject=model.subject.distinguished_name.attributes,
-            subject_alternative_names=tuple(each.value for each in target.names),
-            key=model.key,
-            valid_for=model.source.valid_for,
-        )
+
+
+def _request(scene: Scene, target: Target, making: Making) -> CreateRequest:
+    model = target.model
+    return CreateRequest(
+        id=scene.action_id("request", target.name),
+        appliance=scene.name,
+        certificate=target.name,
+        label=_label(target),
+        reason=making.why or reason("missing", "no certificate and no request for it is there yet"),
+        source=source(target.declared.position("source", "kind")),
+        depends_on=(making.after,) if making.after else (),
+        friendly_name=_label(target),
+        subject=model.subject.distinguished_name.attributes,
+        subject_alternative_names=tuple(each.value for each in target.names),
+        key=model.key,
+        public_key=making.public_key,
+        expects=Expectation(present=(making.holder,) if making.holder else ()),
     )
 
 
+def _answer(scene: Scene, target: Target, awaited: Awaited) -> Import:
+    """The import that a pending request will lead to."""
+    request = awaited.request
+    sentence = f"the CA's answer to the request {request.fingerprint[:16]} is not committed yet"
+    waits = Hold(reason=reason("answer-awaited", sentence))
+    why = awaited.why or reason("missing", "it is declared and not in the store")
+    return _later(scene, target, why, waits, request.public_key, request.fingerprint)
+
+
+def _answer_elsewhere(scene: Scene, target: Target, unreachable: tuple[str, ...]) -> Import:
+    """The import of an answer whose key may be on an appliance that cannot be reached."""
+    leaf, where = target.material.leaf, ", ".join(unreachable)
+    waits = Hold(reason=reason("key-unreachable", f"its key may be on {where}, which cannot be reached"))
+    key = leaf.public_key if leaf else None
+    return _later(scene, target, _why_missing(scene, target), waits, key, None)
+
+
+def _later(
+    scene: Scene, target: Target, why: Reason, waits: Hold, public_key: str | None, request: str | None
+) -> Import:
+    leaf = target.material.leaf if request is None else None
+    return Import(
+        id=scene.action_id("answer", target.name),
+        appliance=scene.name,
+        state=State.WAITING,
+        certificate=target.name,
+        label=_label(target),
+        reason=why,
+        hold=waits,
+        source=source(target.declared.position("source", "kind")),
+        role="leaf",
+        fingerprint=leaf.fingerprint if leaf else f"answer:{target.name}@{scene.name}",
+        public_key=public_key,
+        friendly_name=_label(target),
+        key_source=KeySource.STORE,
+        expects=Expectation(requests=(request,) if request else ()),
+    )
+
+
+def _label(target: Target) -> str:
+    return target.model.friendly_name or target.name
+
+
 def _why_missing(scene: Scene, target: Target) -> Reason:
+    leaf = target.material.leaf
+    if leaf and leaf.fingerprint in scene.world.entries:
+        return reason("key-missing", "it is there without its key")
     replaced = [each for each in scene.world.entries.values() if each.has_key and target.shares_a_name_with(each)]
     if replaced:
         return reason("replaces", f"it takes the place of {replaced[0].label}")
@@ -187,20 +309,20 @@ def _why_missing(scene: Scene, target: Target) -> Reason:
 
 def _add_default(scene: Scene, result: Additions) -> None:
     name = scene.state.default_of(scene.name)
-    target = result.refs.get(name) if name else None
-    if name is None or target is None or target == scene.world.default:
-        return
-    if name in scene.stopped:
+    ref = result.refs.get(name) if name else None
+    if name is None or ref is None or ref == scene.world.default or name in scene.stopped:
         return
     adds = tuple(
         each.id
         for each in result.actions
-        if each.certificate == name and (each.kind != "import" or each.role == "leaf")
+        if each.certificate == name
+        and (isinstance(each, CreateSelfSigned) or (isinstance(each, Import) and each.role == "leaf"))
     )
     own = scene.declared.model.default
     site = scene.state.site_of(scene.name)
     position = scene.declared.position("default") if own or not site else site.position("default")
-    entry = result.arrivals.get(target) or scene.world.entries[target]
+    entry, target = result.arrivals.get(ref) or scene.world.entries[ref], scene.target(name)
+    replaced = [each for each in scene.world.entries.values() if each.has_key and target.shares_a_name_with(each)]
     result.actions.append(
         SetDefault(
             id=scene.action_id("default", name),
@@ -209,23 +331,9 @@ def _add_default(scene: Scene, result: Additions) -> None:
             label=entry.label,
             reason=reason("default-differs", "it is declared as the default"),
             source=source(position),
-            depends_on=adds,
-            target=target,
+            depends_on=(*adds, *scene.peers_first(target, entry, replaced)),
+            target=ref,
             replaces=scene.world.default,
-            expects=Expectation(present=(target,)),
+            expects=Expectation(present=(ref,)),
         )
-    )
-
-
-def _unsupported(scene: Scene, target: Target) -> Finding:
-    requested = not isinstance(target.model.source, SelfSigned)
-    what = "is requested from a CA and not in the store" if requested else "must be copied from another member"
-    where = scene.where_listed(target.name)
-    return found(
-        UNSUPPORTED_SOURCE,
-        f"{target.name} {what}",
-        "create or import it in the appliance's own pages, or bring it along as `provided`",
-        position=where,
-        about=target.declared.about,
-        appliance=scene.name,
     )

@@ -50,6 +50,11 @@ class Judge:
         """The same clients at another instant."""
         return Judge(self.clients, instant, self._chains)
 
+    def roots(self, certificate: Certificate, authorities: frozenset[Certificate]) -> frozenset[tuple[bytes, str]]:
+        """Subject (DER) and public key of the root of every complete way up from a certificate."""
+        complete = (chain for chain in self._chains.of(certificate, authorities) if chain.complete)
+        return frozenset((chain.top.subject.der, chain.top.public_key) for chain in complete)
+
     def why_unsound(self, entry: Entry, world: World) -> Reason | None:
         """What is wrong with a certificate whatever the name, or None if it is sound."""
         key = (entry.ref, entry.has_key, world.authorities)

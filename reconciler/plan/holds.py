@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from reconciler.base.findings import Finding, Rule, found
+from reconciler.plan.by_hand import ask_for_build
 from reconciler.plan.goodness import instant
-from reconciler.plan.model import Action, ByHand, Hold, Reason, Remove, State
+from reconciler.plan.model import (
+    Action,
+    ByHand,
+    CreateRequest,
+    CreateSelfSigned,
+    Hold,
+    Import,
+    Loan,
+    Reason,
+    Remove,
+    RemoveRequest,
+    SetDefault,
+    State,
+)
 from reconciler.plan.rules import (
     CA_CHANGE_UNPREPARED,
     CLIENT_SETTLING,
@@ -56,7 +70,7 @@ def hold(scene: Scene, blocked: tuple[Blocked, ...], world: World, arrivals: Map
     """
     actions, findings, by_hand = [], [], []
     for each in blocked:
-        if each.action.state is State.BY_HAND:
+        if each.action.state is State.BY_HAND and not each.harms and not each.waits_for:
             actions.append(each.action)
             by_hand.append(_not_offered(each.action))
             continue
@@ -87,13 +101,7 @@ def _hold_one(scene: Scene, blocked: Blocked, world: World, arrivals: Mapping[st
     if harm.why and harm.why.code == "untrusted-by-clients":
         sentence = f"{name} would get a certificate that is not good: {_why(harm)}"
         remedy = "send the chain to BeyondTrust Technical Support and declare the build that comes back"
-        site = scene.state.site_of(scene.name)
-        hand = ByHand(
-            code="client-software",
-            what=f"Ask BeyondTrust Technical Support for a software build that trusts the root of {action.label},"
-            " install it, and add it to client_software.",
-            where=site.name if site else scene.name,
-        )
+        hand = ask_for_build(scene, action.certificate or action.label)
         held = _because("untrusted-by-clients", f"{sentence}; a declared build that trusts it releases it")
         return held, outlived or _find(scene, CA_CHANGE_UNPREPARED, action, sentence, remedy), hand
     sentence = (
@@ -161,10 +169,21 @@ def _clients_of(harm: Harm) -> str:
 
 
 def _not_offered(action: Action) -> ByHand:
-    verb = {
-        "create_self_signed": "Create a self-signed certificate for",
-        "import": "Import",
-        "set_default": "Make the default:",
-        "remove": "Remove",
-    }[action.kind]
-    return ByHand(code="not-offered", what=f"{verb} {action.label}.", where=action.appliance)
+    match action:
+        case Import(loan=Loan() as loan):
+            what = f"Export {action.label} with its key on {loan.appliance}, and import it."
+        case Import():
+            what = f"Import {action.label}."
+        case CreateSelfSigned():
+            what = f"Create a self-signed certificate for {action.label}."
+        case CreateRequest():
+            what = f"Create a certificate request for {action.label}."
+        case SetDefault():
+            what = f"Make the default: {action.label}."
+        case Remove():
+            what = f"Remove {action.label}."
+        case RemoveRequest():
+            what = f"Withdraw the certificate request for {action.label}."
+        case _:
+            assert_never(action)
+    return ByHand(code="not-offered", what=what, where=action.appliance)

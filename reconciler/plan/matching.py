@@ -7,12 +7,12 @@ known by subject, set of names and kind of key. Friendly names are shown, never 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from reconciler.desired.models import SelfSigned
+from reconciler.desired.models import Requested, SelfSigned
 from reconciler.live.store import Origin
 from reconciler.pki.chain import needed_issuers
 from reconciler.pki.names import SubjectAlternativeName, parse_name
@@ -66,7 +66,7 @@ class Target:
         material: What is committed for it.
         instance: SHA-256 of the object that counts as it, or None where it does not exist yet.
         not_before: Start of validity of that object, or None.
-        due: Why a self-signed certificate is to be made anew, or None.
+        due: Why a certificate whose key is made on an appliance is to be made anew, or None.
     """
 
     declared: Declared[CertificateModel]
@@ -84,6 +84,17 @@ class Target:
     def model(self) -> CertificateModel:
         """What is declared."""
         return self.declared.model
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether a CA signs it, for a key that is made on an appliance."""
+        return isinstance(self.model.source, Requested)
+
+    @property
+    def keeps_key(self) -> bool:
+        """Whether its renewal uses the key of the committed certificate again."""
+        leaf = self.material.leaf
+        return leaf is not None and self.model.renew_with == "same_key" and leaf.key_kind == self.model.key
 
     @cached_property
     def names(self) -> tuple[SubjectAlternativeName, ...]:
@@ -130,11 +141,25 @@ def find_targets(
         if isinstance(declared.model.source, SelfSigned):
             found.append(_self_signed_target(state, declared, material, stores, retired, now))
         else:
-            leaf = material.leaf
-            found.append(
-                Target(declared, material, leaf.fingerprint if leaf else None, leaf.not_before if leaf else None)
-            )
+            found.append(_committed_target(state, declared, material, now))
     return tuple(found)
+
+
+def _committed_target(
+    state: DesiredState, declared: Declared[CertificateModel], material: Material, now: dt.datetime
+) -> Target:
+    """What is committed counts. Only a requested certificate can be due: nobody here makes another provided one."""
+    leaf = material.leaf
+    if leaf is None:
+        return Target(declared, material, None, None)
+    target = Target(declared, material, leaf.fingerprint, leaf.not_before)
+    if not target.is_requested:
+        return target
+    policy = declared.model.renew_before or state.policy.renew_before
+    due = why_due(leaf.not_before, leaf.not_after, policy, declared.model.issued_after, now)
+    if not due and (leaf.san_set != frozenset(target.names) or leaf.key_kind != declared.model.key):
+        due = Reason(code="declared-anew", sentence="other names or another kind of key are declared now")
+    return replace(target, due=due)
 
 
 def _self_signed_target(

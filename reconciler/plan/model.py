@@ -30,7 +30,7 @@ class State(StrEnum):
     HELD = "held"
     """Not yet; `hold` says until when and what releases it."""
     WAITING = "waiting"
-    """For a CA's answer."""
+    """For a CA's answer, or for an appliance that may hold the key and cannot be reached."""
     BY_HAND = "by_hand"
     """The interface in front of us does not offer it."""
 
@@ -62,6 +62,10 @@ class Expectation(PlanModel):
     """Certificates that must not be there."""
     default: str | None = None
     """The default certificate as it must be before; None where it does not matter."""
+    keys: tuple[str, ...] = ()
+    """SHA-256 of public keys whose private keys must be there, with a certificate or with a pending request."""
+    requests: tuple[str, ...] = ()
+    """SHA-256 of pending requests that must be there."""
 
 
 class BaseAction(PlanModel):
@@ -107,18 +111,60 @@ class CreateSelfSigned(BaseAction):
     """Its lifetime, where the interface can set it."""
 
 
+class CreateRequest(BaseAction):
+    """Create a certificate request on the appliance, to be sent to a CA."""
+
+    kind: Literal["create_request"] = "create_request"
+    friendly_name: str
+    """What the certificate is to be called."""
+    subject: tuple[tuple[str, str], ...]
+    """The subject that is asked for, as pairs of attribute and value."""
+    subject_alternative_names: tuple[str, ...]
+    """The names that are asked for, in order."""
+    key: str
+    """The kind of key."""
+    public_key: str | None
+    """SHA-256 of the public key where the certificate keeps its key; None where a new key is made."""
+
+
+class KeySource(StrEnum):
+    """Where the private key of an imported certificate comes from."""
+
+    NONE = "none"
+    """It has none: it belongs to a chain."""
+    COMMITTED = "committed"
+    """It is committed, encrypted, and uploaded with the certificate."""
+    STORE = "store"
+    """It is in the store already, with a pending request or another certificate."""
+    PEER = "peer"
+    """It is exported from another appliance, and uploaded with the certificate."""
+
+
+class Loan(PlanModel):
+    """The appliance from which a key is copied."""
+
+    appliance: str
+    """The appliance that holds the key."""
+    certificate: str
+    """The certificate that is exported there with its key: SHA-256 or `new:...`."""
+
+
 class Import(BaseAction):
-    """Import a committed certificate: a leaf with its key, or a certificate of its chain."""
+    """Import a certificate: a leaf, or a certificate of its chain."""
 
     kind: Literal["import"] = "import"
     role: Literal["leaf", "chain"]
-    """A leaf brings its key along; a chain certificate has none."""
+    """A leaf has its key afterwards; a chain certificate has none."""
     fingerprint: str
-    """SHA-256 of the certificate."""
-    public_key: str
-    """SHA-256 of its public key."""
+    """SHA-256 of the certificate, `new:...` where a peer is still to make it, or `answer:...` where a CA is."""
+    public_key: str | None
+    """SHA-256 of its public key; None where the certificate does not exist yet."""
     friendly_name: str
     """Its friendly name, where the interface lets one choose."""
+    key_source: KeySource
+    """Where its private key comes from."""
+    loan: Loan | None = None
+    """The appliance from which its key is copied, where `key_source` is `peer`."""
 
 
 class SetDefault(BaseAction):
@@ -141,7 +187,17 @@ class Remove(BaseAction):
     """Whether a key goes with it."""
 
 
-Action: TypeAlias = Annotated[CreateSelfSigned | Import | SetDefault | Remove, Field(discriminator="kind")]
+class RemoveRequest(BaseAction):
+    """Withdraw a pending certificate request, and its key with it."""
+
+    kind: Literal["remove_request"] = "remove_request"
+    fingerprint: str
+    """SHA-256 of the request."""
+
+
+Action: TypeAlias = Annotated[
+    CreateSelfSigned | CreateRequest | Import | SetDefault | Remove | RemoveRequest, Field(discriminator="kind")
+]
 
 
 class Candidate(PlanModel):
@@ -237,17 +293,17 @@ class Summary(PlanModel):
     """Counts of actions: ready ones by kind, then those that are not ready."""
 
     create: int = 0
-    """Certificates to create."""
+    """Self-signed certificates and certificate requests to create."""
     import_: Annotated[int, Field(alias="import")] = 0
     """Certificates to import."""
     set_default: int = 0
     """Defaults to set."""
     remove: int = 0
-    """Certificates to remove."""
+    """Certificates to remove and requests to withdraw."""
     held: int = 0
     """Actions that are held, or by hand."""
     waiting: int = 0
-    """Actions that wait for a CA's answer."""
+    """Actions that wait for a CA's answer, or for an appliance that cannot be reached."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_by_name=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.base.findings import Finding, found, sort_key
@@ -11,20 +11,23 @@ from reconciler.plan.appliance import plan_appliance
 from reconciler.plan.digest import digest
 from reconciler.plan.goodness import Chains, Judge
 from reconciler.plan.matching import Classified, classify, find_targets
-from reconciler.plan.model import AppliancePlan, Basis, ByHand, Plan, Progress, State, Summary
+from reconciler.plan.model import Action, AppliancePlan, Basis, ByHand, Plan, Progress, State, Summary
+from reconciler.plan.requests import standings
 from reconciler.plan.rules import UNREACHABLE
 from reconciler.plan.safety import ProtectedNames
-from reconciler.plan.scene import Scene
+from reconciler.plan.scene import Scene, appliance_of
+from reconciler.plan.supply import Supply, supply_of
 from reconciler.plan.world import World
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from reconciler.base.errors import StoreError
     from reconciler.desired.state import DesiredState
     from reconciler.live.store import LiveStore
     from reconciler.plan.matching import Target
+    from reconciler.plan.requests import Standing
     from reconciler.rules import Stopped
 
 
@@ -35,10 +38,12 @@ class Planning:
     Attributes:
         plan: The plan.
         classes: For each observed appliance, the class of each live certificate, by fingerprint.
+        requests: For each observed appliance, what each pending request is to us, by fingerprint.
     """
 
     plan: Plan
     classes: Mapping[str, Mapping[str, Classified]]
+    requests: Mapping[str, Mapping[str, Standing]]
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,9 @@ def make_plan(fleet: Fleet, now: dt.datetime, *, as_of: dt.datetime | None = Non
         now: The instant for which it is made; the present one unless `as_of` is given.
         as_of: The instant that `--at` asked for, where it did; it equals `now` then.
     """
-    planner = _Planner(fleet, now)
     names = [name for name in sorted(fleet.state.appliances) if fleet.only is None or name in fleet.only]
-    parts = tuple(planner.appliance(name) for name in names)
+    planner = _Planner(fleet, now, frozenset(names))
+    parts = planner.parts(names)
     basis = Basis(
         revision=fleet.state.revision,
         desired_digest=fleet.state.digest,
@@ -87,10 +92,11 @@ def make_plan(fleet: Fleet, now: dt.datetime, *, as_of: dt.datetime | None = Non
         basis=basis,
         appliances=parts,
         findings=tuple(sorted(fleet.findings, key=sort_key)),
-        by_hand=tuple(dict.fromkeys(planner.by_hand)),
+        by_hand=tuple(dict.fromkeys(each for name in names for each in planner.by_hand.get(name, ()))),
         summary=summarize(parts),
     )
-    return Planning(plan, planner.classes)
+    classes = {name: scene.classes for name, scene in planner.scenes.items()}
+    return Planning(plan, classes, {name: scene.standings for name, scene in planner.scenes.items()})
 
 
 def summarize(parts: tuple[AppliancePlan, ...]) -> Summary:
@@ -99,10 +105,10 @@ def summarize(parts: tuple[AppliancePlan, ...]) -> Summary:
     ready = Counter(action.kind for action in actions if action.state is State.READY)
     states = Counter(action.state for action in actions)
     return Summary(
-        create=ready["create_self_signed"],
+        create=ready["create_self_signed"] + ready["create_request"],
         import_=ready["import"],
         set_default=ready["set_default"],
-        remove=ready["remove"],
+        remove=ready["remove"] + ready["remove_request"],
         held=states[State.HELD] + states[State.BY_HAND],
         waiting=states[State.WAITING],
     )
@@ -111,27 +117,44 @@ def summarize(parts: tuple[AppliancePlan, ...]) -> Summary:
 class _Planner:
     """Plans the appliances of a fleet one by one, and shares between them what they have in common."""
 
-    def __init__(self, fleet: Fleet, now: dt.datetime) -> None:
+    def __init__(self, fleet: Fleet, now: dt.datetime, planned: frozenset[str]) -> None:
         self.fleet = fleet
         self.now = now
-        self.chains = Chains()
-        self.classes: dict[str, Mapping[str, Classified]] = {}
-        self.by_hand: list[ByHand] = []
+        self.scenes: dict[str, Scene] = {}
+        self.by_hand: dict[str, tuple[ByHand, ...]] = {}
+        self._chains = Chains()
         self._targets: dict[tuple[str, ...], Mapping[str, Target]] = {}
+        self._supplies: dict[tuple[str, tuple[str, ...]], Supply] = {}
+        self._speakers = frozenset(
+            name for name in planned if name in fleet.stores and name not in fleet.stopped.appliances
+        )
 
-    def appliance(self, name: str) -> AppliancePlan:
-        """One appliance's part."""
+    def parts(self, names: Sequence[str]) -> tuple[AppliancePlan, ...]:
+        """Each appliance's part, in the order given.
+
+        An action may wait for one of another appliance. So appliances are planned again for as long as more of what
+        they wait for turns out to be ready elsewhere.
+        """
+        parts = {name: self._part(name, frozenset()) for name in names}
+        known: frozenset[str] = frozenset()
+        while (ready := _ready(parts)) != known:
+            known = ready
+            for name, part in parts.items():
+                if any(not _runs(each) and ready.intersection(each.depends_on) for each in part.actions):
+                    parts[name] = self._part(name, ready)
+        return tuple(part.model_copy(update={"follows": self._follows(part, parts)}) for part in parts.values())
+
+    def _part(self, name: str, elsewhere: frozenset[str]) -> AppliancePlan:
         fleet, state = self.fleet, self.fleet.state
         site = state.site_of(name)
         site_name = site.name if site else None
         if name in fleet.failures:
             return self._unreachable(name, site_name)
-        scene = self._scene(name)
-        self.classes[name] = scene.classes
+        scene = self.scenes.get(name) or self._scene(name)
+        self.scenes[name] = scene
         if name in fleet.stopped.appliances:
             return AppliancePlan(name=name, site=site_name, progress=Progress.STOPPED)
-        part, by_hand = plan_appliance(scene, self._follows(name))
-        self.by_hand += by_hand
+        part, self.by_hand[name] = plan_appliance(replace(scene, elsewhere=elsewhere))
         return part
 
     def _unreachable(self, name: str, site: str | None) -> AppliancePlan:
@@ -146,12 +169,16 @@ class _Planner:
         )
         return AppliancePlan(name=name, site=site, progress=Progress.UNREACHABLE, findings=(finding,))
 
-    def _follows(self, name: str) -> tuple[str, ...]:
-        """The primary comes after the other members that can be reached: what goes wrong goes wrong there first."""
-        members = self.fleet.state.members_with(name)
-        if name != members[0]:
+    def _follows(self, part: AppliancePlan, parts: Mapping[str, AppliancePlan]) -> tuple[str, ...]:
+        """The primary comes after the other members that can be reached: what goes wrong goes wrong there first.
+
+        It does not come after one that waits for it, to get a key from it or to change roots together.
+        """
+        members = self.fleet.state.members_with(part.name)
+        if part.name != members[0]:
             return ()
-        return tuple(each for each in members[1:] if each in self.fleet.stores)
+        others = (each for each in members[1:] if each in self.fleet.stores)
+        return tuple(each for each in others if part.name not in _waits_for(each, parts))
 
     def _scene(self, name: str) -> Scene:
         state, store = self.fleet.state, self.fleet.stores[name]
@@ -162,6 +189,13 @@ class _Planner:
         own = tuple(targets[each] for each in state.certificates_of(name) if each in targets)
         keep = declared.model.undeclared == "keep"
         ceiling = self.fleet.allow_removals
+        of_site = {each.name: self._supply(each, name) for each in targets.values()}
+        supplies = {each.name: of_site[each.name] for each in own}
+        awaited = {
+            supply.awaited.request.fingerprint: supply.target.name
+            for supply in of_site.values()
+            if supply.awaited and supply.awaited.appliance == name
+        }
         return Scene(
             state=state,
             declared=declared,
@@ -171,9 +205,19 @@ class _Planner:
             stopped=self.fleet.stopped.certificates,
             classes=classify(store, world.entries, own, retired, keep=keep),
             protected=ProtectedNames(state.protected_names(name), state.hostname_without_sni(name)),
-            judge=Judge(state.clients(name), self.now, self.chains),
+            judge=Judge(state.clients(name), self.now, self._chains),
             removals_at_most=state.policy.removals_at_most if ceiling is None else ceiling,
+            supplies=supplies,
+            standings=standings(store.requests, targets.values(), awaited, retired),
+            neighbours={
+                each: self.fleet.stores[each] for each in state.members_with(name) if each in self.fleet.stores
+            },
+            tells=tuple(each for each in supplies.values() if name == self._speaker(each)),
         )
+
+    def _speaker(self, supply: Supply) -> str | None:
+        """The appliance in whose part of the plan it is told what concerns all that hold a certificate."""
+        return next((each for each in supply.holders if each in self._speakers), None)
 
     def _targets_of(self, name: str) -> Mapping[str, Target]:
         """The declared certificates of a site, found once for all its members."""
@@ -186,3 +230,34 @@ class _Planner:
             found_targets = find_targets(state, names, stores, retired, self.now)
             self._targets[members] = {each.name: each for each in found_targets}
         return self._targets[members]
+
+    def _supply(self, target: Target, name: str) -> Supply:
+        """How a certificate comes to those that should hold it; what is not asked for from a CA stays in its site."""
+        holders = self.fleet.state.holders_of(target.name)
+        if not target.is_requested:
+            site = self.fleet.state.members_with(name)
+            holders = tuple(each for each in holders if each in site)
+        key = (target.name, holders)
+        if key not in self._supplies:
+            self._supplies[key] = supply_of(target, holders, self.fleet.stores)
+        return self._supplies[key]
+
+
+def _runs(action: Action) -> bool:
+    return action.state is State.READY
+
+
+def _ready(parts: Mapping[str, AppliancePlan]) -> frozenset[str]:
+    return frozenset(each.id for part in parts.values() for each in part.actions if _runs(each))
+
+
+def _waits_for(name: str, parts: Mapping[str, AppliancePlan]) -> frozenset[str]:
+    """The appliances whose actions an appliance's ready actions wait for, directly or by way of others."""
+    waits, open_ends = set[str](), [name]
+    while open_ends:
+        part = parts.get(open_ends.pop())
+        actions = (action for action in part.actions if _runs(action)) if part else ()
+        others = {appliance_of(each) for action in actions for each in action.depends_on}
+        open_ends += others - waits
+        waits |= others
+    return frozenset(waits)

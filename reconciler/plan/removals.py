@@ -11,10 +11,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.base.findings import Finding, found
+from reconciler.base.text import printable
 from reconciler.pki.chain import may_have_issued
 from reconciler.plan.goodness import instant
 from reconciler.plan.matching import CertificateClass
-from reconciler.plan.model import Action, Expectation, Hold, Reason, Remove, State
+from reconciler.plan.model import (
+    Action,
+    CreateSelfSigned,
+    Expectation,
+    Hold,
+    Import,
+    Reason,
+    Remove,
+    RemoveRequest,
+    SetDefault,
+    State,
+)
+from reconciler.plan.requests import RequestClass
 from reconciler.plan.rules import REMOVAL_CEILING, RETIRED_NEEDED
 from reconciler.plan.scene import Scene, reason, source
 from reconciler.plan.steps import Course, run
@@ -22,6 +35,7 @@ from reconciler.plan.steps import Course, run
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from reconciler.live.store import PendingRequest
     from reconciler.plan.additions import Additions
     from reconciler.plan.matching import Target
     from reconciler.plan.world import Entry
@@ -60,9 +74,10 @@ def removals(scene: Scene, additions: Additions, course: Course, exceeding: int)
 
 
 def keyed_removals(scene: Scene, course: Course) -> int:
-    """How many certificates with a key a course removes."""
+    """How many certificates with a key, and pending requests, a course removes."""
     gone = (each for ref, each in scene.world.entries.items() if ref not in course.world.entries)
-    return sum(each.has_key for each in gone)
+    withdrawn = sum(isinstance(each, RemoveRequest) for each in course.ready)
+    return sum(each.has_key for each in gone) + withdrawn
 
 
 class _Sweep:
@@ -73,13 +88,14 @@ class _Sweep:
         self.additions = additions
         self.course = course
         self.exceeding = exceeding
-        self.later: list[Remove] = []
+        self.later: list[Action] = []
         self.findings: list[Finding] = []
         self.current: set[str | None] = {ref for ref in additions.refs.values() if course.world.holds_key_of(ref)}
         replaced = {target.name for target in scene.targets if additions.refs.get(target.name) in self.current}
         self.declared = self.current | {each.instance for each in scene.targets if each.name not in replaced}
         self._leaves()
         self._authorities()
+        self._requests()
         if exceeding:
             self.findings.append(self._ceiling())
 
@@ -88,6 +104,42 @@ class _Sweep:
             each for each in self.course.world.entries.values() if not each.is_authority and self._may_leave(each)
         ]
         self._remove(leaves)
+
+    def _requests(self) -> None:
+        """Withdraw requests that are retired, or that nothing declares where only what is declared is held."""
+        due, ready = [], {each.id for each in self.course.ready}
+        for request in self.scene.store.requests:
+            standing = self.scene.standings[request.fingerprint]
+            retired = standing.kind is RequestClass.RETIRED
+            if not retired and (standing.kind is not RequestClass.UNDECLARED or self.scene.keeps_undeclared):
+                continue
+            action = self._withdrawal(request, retired=retired)
+            if action.id in ready:
+                continue
+            if self.exceeding:
+                self.later.append(_held(action, "removal-ceiling", self._excess, None))
+            else:
+                due.append(action)
+        scene = self.scene
+        self.course = run(due, self.course, {}, scene.judge, scene.protected, scene.store.offers)
+
+    def _withdrawal(self, request: PendingRequest, *, retired: bool) -> RemoveRequest:
+        scene = self.scene
+        why = reason("undeclared", "nothing declares it, and this appliance holds only what is declared")
+        position = scene.declared.position("undeclared")
+        if retired:
+            index = scene.retired[request.fingerprint]
+            why = reason("retired", f"it is retired: {scene.declared.model.retired[index].reason}")
+            position = scene.declared.position("retired", index)
+        return RemoveRequest(
+            id=scene.action_id("withdraw", request.fingerprint),
+            appliance=scene.name,
+            label=printable(request.subject.display),
+            reason=why,
+            source=source(position),
+            fingerprint=request.fingerprint,
+            expects=Expectation(requests=(request.fingerprint,)),
+        )
 
     def _authorities(self) -> None:
         loose = [each for each in self.course.world.entries.values() if each.is_authority and self._may_leave(each)]
@@ -129,7 +181,24 @@ class _Sweep:
             return False
         if known.kind in {CertificateClass.FACTORY, CertificateClass.APPLIANCE_MANAGED}:
             return False
-        return self._why(entry) is not None
+        if self._why(entry) is None:
+            return False
+        if not self._holds_a_wanted_key(entry):
+            return True
+        if entry.ref in self.scene.retired:
+            self.findings.append(self._finding(entry, "is retired, and its key is that of a committed answer"))
+        return False
+
+    def _holds_a_wanted_key(self, entry: Entry) -> bool:
+        """Whether it has the key of an answer that is committed and not here yet: the key would go with it."""
+        if not entry.has_key or entry.certificate is None:
+            return False
+        wanted = (
+            target.material.leaf.public_key
+            for target in self.scene.targets
+            if target.is_requested and target.material.leaf and self.additions.refs.get(target.name) not in self.current
+        )
+        return entry.certificate.public_key in wanted
 
     def _why(self, entry: Entry) -> tuple[Reason, dt.datetime | None] | None:
         """Why a certificate leaves and from which instant on, or None if it stays."""
@@ -205,7 +274,11 @@ class _Sweep:
         sharing = [target.name for target in scene.targets if target.shares_a_name_with(entry)]
         successors = {self.additions.refs[name] for name in sharing if name in self.additions.refs} & self.current
         ready = self.course.ready
-        follows = tuple(each.id for each in ready if _brings(each, successors))
+        follows = [each.id for each in ready if _brings(each, successors)]
+        for target in scene.targets:
+            if target.name in sharing and self.additions.refs.get(target.name) in successors:
+                successor = self.course.world.entries[self.additions.refs[target.name]]
+                follows += scene.peers_first(target, successor, [entry])
         index = scene.retired.get(entry.ref)
         position = scene.declared.position("undeclared")
         if index is not None:
@@ -219,7 +292,7 @@ class _Sweep:
             label=entry.label,
             reason=why,
             source=source(position),
-            depends_on=follows,
+            depends_on=tuple(dict.fromkeys(follows)),
             fingerprint=entry.ref,
             has_key=entry.has_key,
             expects=Expectation(present=tuple(sorted(successors))),
@@ -227,17 +300,17 @@ class _Sweep:
 
 
 def _brings(action: Action, successors: Collection[str]) -> bool:
-    match action.kind:
-        case "create_self_signed":
+    match action:
+        case CreateSelfSigned():
             return action.new in successors
-        case "import":
+        case Import():
             return action.fingerprint in successors
-        case "set_default":
+        case SetDefault():
             return action.target in successors
         case _:
             return False
 
 
-def _held(action: Remove, code: str, sentence: str, until: dt.datetime | None) -> Remove:
+def _held(action: Remove | RemoveRequest, code: str, sentence: str, until: dt.datetime | None) -> Action:
     why = Reason(code=code, sentence=f"{sentence} until {instant(until)}" if until else sentence)
     return action.model_copy(update={"state": State.HELD, "hold": Hold(reason=why, until=until)})

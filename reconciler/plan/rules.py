@@ -17,12 +17,42 @@ UNFINISHED = rule(
     "Directory stores",
     "A change of a store is finished by the reload that makes it served.",
 )
-UNSUPPORTED_SOURCE = rule(
-    "unsupported-source",
-    Severity.ERROR,
+REQUEST_PENDING = rule(
+    "request-pending",
+    Severity.NOTICE,
     "Create a Certificate Signed by a Certificate Authority",
-    "This version imports provided certificates and creates self-signed ones; it makes no requests and copies no keys.",
-    Stops.CERTIFICATE,
+    "A certificate request is sent to a CA, and the CA's answer is committed.",
+)
+REQUEST_ORPHANED = rule(
+    "request-orphaned",
+    Severity.NOTICE,
+    "Create a Certificate Signed by a Certificate Authority",
+    "Every pending certificate request is one that a declared certificate waits for.",
+)
+RENEWAL_DUE = rule(
+    "renewal-due",
+    Severity.WARNING,
+    "Renew an Expired Certificate",
+    "A certificate that is due for renewal has a request on its way to the CA.",
+)
+KEY_GONE = rule(
+    "key-gone",
+    Severity.ERROR,
+    "Import the Certificate",
+    "The CA's answer fits a private key that an appliance holds.",
+    Stops.NOTHING,
+)
+PRIMARY_UNREACHABLE = rule(
+    "primary-unreachable",
+    Severity.WARNING,
+    "Copy the SSL Certificate to Privileged Remote Access Failover and Atlas Appliances",
+    "The appliance on which keys are made can be reached when one is to be made.",
+)
+PEER_DIVERGED = rule(
+    "peer-diverged",
+    Severity.WARNING,
+    "Copy the SSL Certificate to Privileged Remote Access Failover and Atlas Appliances",
+    "The appliances of a site hold the same certificate, with its key and its chain.",
 )
 SERVED_NAME_LOST = rule(
     "served-name-lost",
@@ -82,6 +112,32 @@ NEWER_THAN_DECLARED = rule(
     "Renew an Expired Certificate",
     "No certificate in a store is newer than the declared one whose common name or alternative names it shares.",
 )
+EXPIRING_UNDECLARED = rule(
+    "expiring-undeclared",
+    Severity.WARNING,
+    "Security > Certificates",
+    "No certificate with a key that nothing declares expires unnoticed.",
+)
+APPLIANCE_MANAGED = rule(
+    "appliance-managed",
+    Severity.NOTICE,
+    "Security > Certificates",
+    "A certificate that the appliance requests and renews by itself is left alone, and serves no protected name.",
+)
 
-JUDGED = frozenset({UNSUPPORTED_SOURCE.id, RETIRED_ABSENT.id, UNDECLARED.id, NEWER_THAN_DECLARED.id})
+JUDGED = frozenset(
+    each.id
+    for each in (
+        REQUEST_PENDING,
+        REQUEST_ORPHANED,
+        RENEWAL_DUE,
+        PRIMARY_UNREACHABLE,
+        PEER_DIVERGED,
+        RETIRED_ABSENT,
+        UNDECLARED,
+        EXPIRING_UNDECLARED,
+        NEWER_THAN_DECLARED,
+        APPLIANCE_MANAGED,
+    )
+)
 """Ids of the rules that a plan of the whole fleet evaluates on every object, so that their silence means something."""

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.plan.model import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from reconciler.base.position import Position
     from reconciler.desired.models import Appliance
     from reconciler.desired.state import Declared, DesiredState
     from reconciler.live.store import LiveStore
+    from reconciler.pki.certificate import Certificate
     from reconciler.plan.goodness import Judge
     from reconciler.plan.matching import Classified, Target
+    from reconciler.plan.requests import Standing
     from reconciler.plan.safety import ProtectedNames
-    from reconciler.plan.world import World
+    from reconciler.plan.supply import Supply
+    from reconciler.plan.world import Entry, World
+
+
+_URGENT = dt.timedelta(days=1)
+"""What ends within this time waits for nobody."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,12 @@ class Scene:
         classes: The class of each live certificate, by fingerprint.
         protected: What must stay served.
         judge: Says what is good.
-        removals_at_most: Certificates with a key that this plan may remove.
+        removals_at_most: Certificates and requests with a key that this plan may remove.
+        supplies: How the targets come to all appliances that should hold them, by certificate.
+        standings: What each pending request is to us, by fingerprint.
+        neighbours: The observed stores of the site's members, by name.
+        tells: The supplies of which this appliance tells what a person should know.
+        elsewhere: Ids of the actions of other appliances that are ready.
     """
 
     state: DesiredState
@@ -47,6 +60,11 @@ class Scene:
     protected: ProtectedNames
     judge: Judge
     removals_at_most: int
+    supplies: Mapping[str, Supply]
+    standings: Mapping[str, Standing]
+    neighbours: Mapping[str, LiveStore]
+    tells: tuple[Supply, ...]
+    elsewhere: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -63,23 +81,68 @@ class Scene:
         """Whether certificates that nothing declares are left alone."""
         return self.declared.model.undeclared == "keep"
 
+    def target(self, certificate: str) -> Target:
+        """A declared certificate of this appliance, by name."""
+        return next(each for each in self.targets if each.name == certificate)
+
+    def peers_first(self, target: Target, successor: Entry, replaced: Iterable[Entry]) -> tuple[str, ...]:
+        """Ids of the actions that bring a certificate to the rest of the site, where those have to come first.
+
+        They have to where its root is not that of what it replaces: then nobody goes on before all of the site that can
+        be reached have it, unless what it replaces is about to end.
+
+        Args:
+            target: The declared certificate.
+            successor: The certificate that counts as it.
+            replaced: What it takes the place of, as far as it is here.
+        """
+        before = [each for each in replaced if each.ref != successor.ref]
+        chain = frozenset(each for each in target.material.chain if each.is_authority)
+        authorities = self.world.authorities | chain
+        roots = self._roots(successor, authorities)
+        if not before or any(roots & self._roots(each, authorities) for each in before):
+            return ()
+        if min(each.not_after for each in before) <= self.judge.now + _URGENT:
+            return ()
+        site = self.state.members_with(self.name)
+        arrivals = self.supplies[target.name].arrivals
+        return tuple(arrivals[each] for each in site if each in arrivals and each != self.name)
+
+    def _roots(self, entry: Entry, authorities: frozenset[Certificate]) -> frozenset[tuple[bytes, str]]:
+        return self.judge.roots(entry.certificate, authorities) if entry.certificate else frozenset()
+
     def new_ref(self, certificate: str) -> str:
         """What a certificate is called until it exists."""
         return f"new:{certificate}@{self.name}"
 
     def action_id(self, kind: str, what: str) -> str:
         """The id of an action on this appliance; a fingerprint is shortened."""
-        return f"{self.name}/{kind}/{what[:16] if len(what) == 64 else what}"  # noqa: PLR2004 - SHA-256 in hex
+        return action_id(self.name, kind, what)
 
     def where_listed(self, certificate: str) -> Position:
         """Where this appliance, or else its site, lists a certificate."""
-        own = self.declared.model.certificates
-        if certificate in own:
-            return self.declared.position("certificates", own.index(certificate))
-        site = self.state.site_of(self.name)
-        if site and certificate in site.model.certificates:
-            return site.position("certificates", site.model.certificates.index(certificate))
-        return self.declared.position()
+        return where_listed(self.state, self.name, certificate)
+
+
+def action_id(appliance: str, kind: str, what: str) -> str:
+    """The id of an action; a fingerprint is shortened."""
+    return f"{appliance}/{kind}/{what[:16] if len(what) == 64 else what}"  # noqa: PLR2004 - SHA-256 in hex
+
+
+def appliance_of(action: str) -> str:
+    """The appliance of an action, by the action's id."""
+    return action.partition("/")[0]
+
+
+def where_listed(state: DesiredState, appliance: str, certificate: str) -> Position:
+    """Where an appliance, or else its site, lists a certificate."""
+    declared, site = state.appliances[appliance], state.site_of(appliance)
+    own = declared.model.certificates
+    if certificate in own:
+        return declared.position("certificates", own.index(certificate))
+    if site and certificate in site.model.certificates:
+        return site.position("certificates", site.model.certificates.index(certificate))
+    return declared.position()
 
 
 def source(position: Position) -> str:

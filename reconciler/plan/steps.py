@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.live.store import Operation
-from reconciler.plan.model import Action, CreateSelfSigned, Expectation, Import, Remove, SetDefault, State
+from reconciler.plan.model import (
+    Action,
+    CreateRequest,
+    CreateSelfSigned,
+    Expectation,
+    Import,
+    Remove,
+    RemoveRequest,
+    SetDefault,
+    State,
+)
 from reconciler.plan.safety import harms
 
 if TYPE_CHECKING:
@@ -22,9 +32,11 @@ if TYPE_CHECKING:
 
 _OPERATIONS = {
     "create_self_signed": Operation.CREATE_SELF_SIGNED,
+    "create_request": Operation.CREATE_REQUEST,
     "import": Operation.IMPORT,
     "set_default": Operation.SET_DEFAULT,
     "remove": Operation.REMOVE,
+    "remove_request": Operation.REMOVE_REQUEST,
 }
 
 
@@ -51,11 +63,13 @@ class Course:
         world: The store after the ready actions.
         ready: Actions in the order in which they are safe.
         blocked: What cannot go, in the order given.
+        elsewhere: Ids of the actions of other appliances that are ready.
     """
 
     world: World
     ready: tuple[Action, ...] = ()
     blocked: tuple[Blocked, ...] = ()
+    elsewhere: frozenset[str] = frozenset()
 
 
 def change(world: World, action: Action, arrivals: Mapping[str, Entry]) -> World:
@@ -75,6 +89,8 @@ def change(world: World, action: Action, arrivals: Mapping[str, Entry]) -> World
             return world.with_default(action.target)
         case Remove():
             return world.without(action.fingerprint)
+        case CreateRequest() | RemoveRequest():
+            return world
         case _:
             assert_never(action)
 
@@ -89,7 +105,7 @@ def run(
 ) -> Course:
     """Continue a course with further actions, in the first order that is safe at every step."""
     world, ready, waiting = course.world, list(course.ready), list(actions)
-    done = {action.id for action in ready}
+    done = course.elsewhere | {action.id for action in ready}
     refused: dict[str, Blocked] = {}
     progress = True
     while progress:
@@ -101,17 +117,18 @@ def run(
                 continue
             ready.append(_expecting(action, world))
             world = change(world, action, arrivals)
-            done.add(action.id)
+            done |= {action.id}
             waiting.remove(action)
             progress = True
             break
-    return Course(world, tuple(ready), (*course.blocked, *(refused[action.id] for action in waiting)))
+    still = (refused[action.id] for action in waiting)
+    return Course(world, tuple(ready), (*course.blocked, *still), course.elsewhere)
 
 
 def _why_blocked(
     action: Action,
     world: World,
-    done: set[str],
+    done: frozenset[str],
     arrivals: Mapping[str, Entry],
     judge: Judge,
     protected: ProtectedNames,
@@ -126,7 +143,9 @@ def _why_blocked(
     if harm:
         return Blocked(action, harms=harm)
     # Only what is safe is left to a person: done by hand, a harmful step would harm all the same.
-    return None if _OPERATIONS[action.kind] in offers else Blocked(action.model_copy(update={"state": State.BY_HAND}))
+    if action.state is State.BY_HAND or _OPERATIONS[action.kind] not in offers:
+        return Blocked(action.model_copy(update={"state": State.BY_HAND}))
+    return None
 
 
 def _expecting(action: Action, world: World) -> Action:

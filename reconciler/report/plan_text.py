@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 _VERBS = {
     "import": ("+", "import", Ink.GOOD),
     "create_self_signed": ("+", "create", Ink.GOOD),
+    "create_request": ("+", "request", Ink.GOOD),
     "set_default": ("*", "default", Ink.CHANGED),
     "remove": ("-", "remove", Ink.BAD),
+    "remove_request": ("-", "withdraw", Ink.BAD),
 }
 _LATER = {
     State.HELD: ("~", Ink.HELD, "Held"),

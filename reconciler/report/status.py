@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 FORMAT_VERSION = "1.0"
 _DOING = {
     "create_self_signed": "being created",
+    "create_request": "being requested",
     "import": "being imported",
     "set_default": "becoming the default",
     "remove": "being removed",
+    "remove_request": "being withdrawn",
 }
 
 

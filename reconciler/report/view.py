@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.base.references import format_duration
-from reconciler.plan.model import CreateSelfSigned, Import, Progress, Remove, SetDefault
+from reconciler.plan.model import (
+    CreateRequest,
+    CreateSelfSigned,
+    Import,
+    KeySource,
+    Progress,
+    Remove,
+    RemoveRequest,
+    SetDefault,
+    State,
+)
 from reconciler.report import words
 
 if TYPE_CHECKING:
@@ -22,7 +32,7 @@ if TYPE_CHECKING:
     from reconciler.desired.state import Material
     from reconciler.live.store import LiveStore
     from reconciler.pki.certificate import Certificate
-    from reconciler.plan.model import Action, AppliancePlan, ByHand, Candidate, Flag, Plan, State
+    from reconciler.plan.model import Action, AppliancePlan, ByHand, Candidate, Flag, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +224,8 @@ def _site(name: str | None, appliances: Iterable[AppliancePlan], known: _Known) 
     groups: dict[tuple[Progress, tuple[ActionView, ...]], list[Member]] = defaultdict(list)
     for appliance in appliances:
         actions = tuple(_action(action, known) for action in appliance.actions)
-        groups[appliance.progress, actions].append(Member(appliance.name, appliance.follows if actions else ()))
+        runs = any(action.state is State.READY for action in appliance.actions)
+        groups[appliance.progress, actions].append(Member(appliance.name, appliance.follows if runs else ()))
     served, steady = _served(appliances)
     return SiteView(
         name,
@@ -283,18 +294,15 @@ def _facts(action: Action, known: _Known) -> tuple[str, tuple[Fact, ...]]:
     """The identity of the certificate that an action is about, and what is worth knowing of it."""
     match action:
         case CreateSelfSigned():
-            subject = ", ".join(f"{key}={value}" for key, value in action.subject)
-            return words.NEW, (
-                Fact("Friendly Name", action.friendly_name),
-                Fact("Subject Name", subject),
-                Fact("Alternative Name(s)", ", ".join(action.subject_alternative_names)),
-                Fact("Key", action.key),
-                Fact("Lifetime", format_duration(action.valid_for)),
-            )
+            return words.NEW, (*_form(action), Fact("Lifetime", format_duration(action.valid_for)))
+        case CreateRequest():
+            return words.NEW, _form(action)
+        case RemoveRequest():
+            return words.short(action.fingerprint), (Fact("Private Key?", "Yes, it goes with it"),)
         case Import():
             facts = _described(known.certificate(action.appliance, action.fingerprint), action.label)
             friendly = (Fact("Friendly Name", action.friendly_name),) if action.friendly_name != action.label else ()
-            return words.short(action.fingerprint), (*friendly, *facts)
+            return words.short(action.fingerprint), (*friendly, *facts, *_key(action))
         case SetDefault():
             before = action.replaces
             label = known.label(action.appliance, before) if before else "no default"
@@ -307,6 +315,28 @@ def _facts(action: Action, known: _Known) -> tuple[str, tuple[Fact, ...]]:
             return words.short(action.fingerprint), (*facts, *key)
         case _:
             assert_never(action)
+
+
+def _form(action: CreateSelfSigned | CreateRequest) -> tuple[Fact, ...]:
+    """The fields of the Create page, as they will be filled in."""
+    reused = action.public_key if isinstance(action, CreateRequest) else None
+    return (
+        Fact("Friendly Name", action.friendly_name),
+        Fact("Subject Name", ", ".join(f"{key}={value}" for key, value in action.subject)),
+        Fact("Alternative Name(s)", ", ".join(action.subject_alternative_names)),
+        Fact("Key", f"{action.key}, the one in use" if reused else action.key),
+    )
+
+
+def _key(action: Import) -> tuple[Fact, ...]:
+    """Where the key of an imported certificate comes from, where that is not what is committed."""
+    match action.key_source:
+        case KeySource.PEER if action.loan:
+            return (Fact("Private Key?", f"Yes, copied from {action.loan.appliance}"),)
+        case KeySource.STORE if action.state is not State.WAITING:
+            return (Fact("Private Key?", "Yes, it is in the store"),)
+        case _:
+            return ()
 
 
 def _described(certificate: Certificate | None, label: str) -> tuple[Fact, ...]:

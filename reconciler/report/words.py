@@ -22,7 +22,7 @@ def instant(value: dt.datetime) -> str:
 
 def short(reference: str) -> str:
     """A certificate's identity in brief: the first digits of its SHA-256, or `new` for one that does not exist yet."""
-    return NEW if reference.startswith("new:") else reference[:_SHORT]
+    return NEW if reference.startswith(("new:", "answer:")) else reference[:_SHORT]
 
 
 def counted(number: int, singular: str, plural: str = "") -> str:
@@ -48,7 +48,7 @@ def summary(plan: Plan) -> str:
     by_hand = sum(action.state == "by_hand" for action in plan.actions)
     later = [
         f"{counts.held - by_hand} held" if counts.held > by_hand else "",
-        f"{counts.waiting} waiting for a CA" if counts.waiting else "",
+        f"{counts.waiting} waiting" if counts.waiting else "",
         f"{by_hand} by hand" if by_hand else "",
     ]
     progress = [each.progress.value for each in plan.appliances]

@@ -77,5 +77,5 @@ def test_what_brings_no_key_along_cannot_be_uploaded() -> None:
         ),
         {},
     )
-    with pytest.raises(FormatError, match="access brings no key along"):
+    with pytest.raises(FormatError, match="there is nothing to upload for access"):
         uploads(requested).upload(LEAF)

@@ -236,7 +236,14 @@ def _yaml(name: str, each: Provided) -> str:
     )
 
 
-_VERBS = {"create_self_signed": "create", "import": "import", "set_default": "default", "remove": "remove"}
+_VERBS = {
+    "create_request": "request",
+    "remove_request": "withdraw",
+    "create_self_signed": "create",
+    "import": "import",
+    "set_default": "default",
+    "remove": "remove",
+}
 
 
 def say(action: Action) -> str:

@@ -16,7 +16,6 @@ from tests.plan.scenes import (
     keyed,
     keyless,
     leaf,
-    message,
     one,
     own,
     part,
@@ -139,7 +138,7 @@ class TestDefault:
 
     def test_is_not_set_to_a_certificate_without_key(self) -> None:
         scene = Scene({"answer": REQUESTED.replace("signed: SIGNED, ", "")}, default="answer")
-        assert steps(scene.plan(store(SETTLED))) == []
+        assert steps(scene.plan(store(SETTLED))) == ["request answer"]
 
     def test_of_a_stopped_certificate_is_left_alone(self) -> None:
         planning = SCENE.planning(store(SETTLED), stopped=Stopped(certificates=frozenset({"current"})))
@@ -187,20 +186,13 @@ class TestSelfSigned:
         scene = Scene({"own": "friendly_name: mine\n" + OWN}, default="own")
         assert steps(scene.plan(store(mine, default=mine))) == []
 
-    def test_has_to_be_copied_to_the_other_members(self) -> None:
+    def test_is_copied_to_the_other_members_once_it_is_made(self) -> None:
         plan = replace(self.SCENE, west="").planning(store(), store()).plan
         assert steps(plan) == ["create own", "default own"]
-        assert steps(plan, "west") == []
-        assert found(plan) == ["unsupported-source"]
-        assert "must be copied from another member" in message(plan, "unsupported-source")
-
-
-class TestRequested:
-    def test_is_left_for_people_where_it_is_not_in_the_store(self) -> None:
-        plan = Scene({"answer": REQUESTED.replace("signed: SIGNED, ", "")}, default="answer").plan(store())
-        assert steps(plan) == []
-        assert found(plan) == ["unsupported-source"]
-        assert "is requested from a CA" in message(plan, "unsupported-source")
+        assert steps(plan, "west") == ["import own", "default own"]
+        copy = part(plan, "west").actions[0]
+        assert copy.depends_on == ("east/create/own",)
+        assert found(plan) == []
 
 
 class TestStopped:

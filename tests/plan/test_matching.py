@@ -24,7 +24,6 @@ from tests.plan.scenes import (
     message,
     one,
     own,
-    part,
     provided,
     steps,
     store,
@@ -176,21 +175,22 @@ class TestSelfSigned:
         planning = pair.planning(store(exposed, default=exposed), store())
         assert planning.classes["east"][exposed.fingerprint].kind is Class.PREVIOUS
         assert steps(planning.plan) == ["create own", "default own"]
+        assert steps(planning.plan, "west") == ["import own", "default own"]
 
     def test_the_latest_start_on_any_reachable_member_wins_for_the_whole_site(self) -> None:
         pair = replace(self.SCENE, west="")
         older, newer = keyed(own(start=-30), "older"), keyed(own(start=-5), "newer")
         planning = pair.planning(store(newer, default=newer), store(older, default=older))
         assert planning.classes["west"][older.fingerprint].kind is Class.PREVIOUS
-        assert steps(planning.plan, "west") == []
-        assert "must be copied" in message(planning.plan, "unsupported-source")
+        assert steps(planning.plan, "west") == ["import own", "default own"]
+        assert steps(planning.plan) == []
 
     def test_what_another_member_holds_is_not_made_a_second_time(self) -> None:
         pair = replace(self.SCENE, west="")
         newer = keyed(own(start=-5), "newer")
         plan = pair.planning(store(), store(newer, default=newer)).plan
-        assert steps(plan) == []
-        assert part(plan).findings[0].rule == "unsupported-source"
+        assert steps(plan) == ["import own", "default own"]
+        assert steps(plan, "west") == []
 
 
 RENEW = dt.timedelta(days=30)

@@ -134,8 +134,8 @@ def test_what_the_appliance_lists_itself_is_found_there() -> None:
         "certificates/own.yaml": own,
     }
     plan = make_plan(Fleet(desired(files), {"alone": store()}, {}, (), Stopped()), NOW).plan
-    [finding] = plan.all_findings
-    assert str(finding).startswith("appliances/alone.yaml:3:16 unsupported-source own is requested from a CA")
+    [action] = part(plan, "alone").actions
+    assert (action.kind, action.source) == ("create_request", "certificates/own.yaml:4")
 
 
 def test_a_certificate_whose_file_is_broken_is_nobodys() -> None:

@@ -27,6 +27,7 @@ from reconciler.plan.model import (
     Flag,
     Hold,
     Import,
+    KeySource,
     Plan,
     Progress,
     Reason,
@@ -105,6 +106,7 @@ def _actions(appliance: str) -> tuple[Action, ...]:
             fingerprint=ROOT.fingerprint,
             public_key=ROOT.public_key,
             friendly_name="Example Root",
+            key_source=KeySource.NONE,
         ),
         Import(
             id=f"{appliance}/2",
@@ -117,6 +119,7 @@ def _actions(appliance: str) -> tuple[Action, ...]:
             fingerprint=LEAF.fingerprint,
             public_key=LEAF.public_key,
             friendly_name="remote access",
+            key_source=KeySource.COMMITTED,
         ),
         SetDefault(
             id=f"{appliance}/3",

@@ -97,7 +97,7 @@ def test_many_appliances_with_the_same_finding_are_counted() -> None:
     ("counts", "sentence"),
     [
         (Summary(), "No changes."),
-        (Summary(held=2, waiting=1), "No changes; 2 held, 1 waiting for a CA."),
+        (Summary(held=2, waiting=1), "No changes; 2 held, 1 waiting."),
         (
             Summary(import_=3, create=1, set_default=2, remove=1, held=2),
             "Plan: 3 to import, 1 to create, 2 defaults to set, 1 to remove; 2 held.",

@@ -1,0 +1,42 @@
+"""Waiting for each other: who waits goes on when something has happened that lets it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Turns:
+    """Where tasks wait for what other tasks do."""
+
+    def __init__(self) -> None:
+        self._called = anyio.Event()
+        self._waiting: list[Callable[[], bool]] = []
+        self._stuck = False
+
+    def call(self) -> None:
+        """Say that something has happened."""
+        called, self._called = self._called, anyio.Event()
+        called.set()
+
+    async def wait(self, is_over: Callable[[], bool], running: Callable[[], int]) -> None:
+        """Wait until a condition holds, or until everybody waits for what nobody is left to bring about.
+
+        Args:
+            is_over: The condition.
+            running: How many tasks there are that have not ended.
+        """
+        self._waiting.append(is_over)
+        try:
+            while not is_over() and not self._stuck:
+                if len(self._waiting) == running() and not any(each() for each in self._waiting):
+                    self._stuck = True
+                    self.call()
+                else:
+                    await self._called.wait()
+        finally:
+            self._waiting.remove(is_over)
