@@ -92,7 +92,9 @@ class Uploads:
             raise FormatError(f"{source.key}: {error.message}", error.remedy) from None
         key = next((each for each in contents.keys if each.public_key == leaf.public_key), None)
         if key is None:
-            raise FormatError(f"{source.key} does not hold the key of {declared.name}", "commit the key that fits")
+            # Of several keys in a PKCS#12 file only the first can be read.
+            message = f"{source.key} does not hold the key of {declared.name}, or not as its first one"
+            raise FormatError(message, "commit a file that holds only the key that fits")
         return key
 
 

@@ -13,9 +13,10 @@ from reconciler.base.findings import Finding, found
 from reconciler.base.references import CommittedPath
 from reconciler.desired import rules
 from reconciler.desired.models import Appliance, Certificate, Provided, Requested, Site
-from reconciler.desired.state import Build, Declared, Material
+from reconciler.desired.state import Build, CertificateFile, Declared, Material
 from reconciler.desired.tree import Hindrance, Obstacle, Snapshot
-from reconciler.pki.protection import holds_clear_key
+from reconciler.pki.asn1 import Kind, Malformed, kind_of
+from reconciler.pki.protection import holds_clear_key, key_bags
 from reconciler.pki.reading import Contents, Keys, read
 
 if TYPE_CHECKING:
@@ -112,10 +113,13 @@ class MaterialReader:
         else:
             name, key = "", ""
         leaf, along = self._answer(declared, name, key) if name else (None, ())
-        chain = dict.fromkeys(along)
+        files = [self._file(name, None, along)] if along else []
         for index, each in enumerate(source.chain if isinstance(source, Requested | Provided) else ()):
-            chain.update(dict.fromkeys(self._certificates(declared, each, ("source", "chain", index))))
-        return Material(leaf, tuple(each for each in chain if each != leaf))
+            certificates = self._certificates(declared, each, ("source", "chain", index))
+            if certificates:
+                files.append(self._file(each, index, certificates))
+        chain = dict.fromkeys(certificate for file in files for certificate in file.certificates)
+        return Material(leaf, tuple(each for each in chain if each != leaf), tuple(files))
 
     def builds(self, declared: Declared[Site] | Declared[Appliance]) -> tuple[Build, ...]:
         """The software builds that an object declares."""
@@ -145,11 +149,21 @@ class MaterialReader:
     ) -> tuple[pki.Certificate | None, tuple[pki.Certificate, ...]]:
         """The leaf in a file, and what came along with it."""
         certificates = self._certificates(declared, name, ("source", key))
+        if certificates and all(each.is_authority and not each.subject_alternative_names for each in certificates):
+            held = "the certificate of a CA" if len(certificates) == 1 else f"{len(certificates)} certificates of CAs"
+            remedy = "commit the certificate that was issued, and list this file in `chain`"
+            self._unreadable(declared, ("source", key), f"{name} holds {held}, not one that was issued", remedy)
+            return None, ()
         leaf = leaf_of(certificates)
         if certificates and leaf is None:
             message = f"{name} holds {len(certificates)} certificates, and which one was issued cannot be told"
             self._unreadable(declared, ("source", key), message, "commit the one alone, and the others as its `chain`")
         return leaf, certificates if leaf else ()
+
+    def _file(self, name: str, index: int | None, certificates: tuple[pki.Certificate, ...]) -> CertificateFile:
+        contents = self._contents(name)
+        unordered = isinstance(contents, Contents) and ("PKCS#7" in contents.format or "PKCS#12" in contents.format)
+        return CertificateFile(index, certificates, ordered=not unordered)
 
     def _certificates(self, declared: Declared[BaseModel], name: str, path: Path) -> tuple[pki.Certificate, ...]:
         """The certificates in a file; none where something was found to be wrong with it."""
@@ -163,14 +177,28 @@ class MaterialReader:
         if isinstance(contents, FormatError):
             self._unreadable(declared, path, f"{name}: {contents.message}", contents.remedy or "commit a certificate")
             return ()
-        if not contents.certificates:
+        if contents.requests and not contents.certificates:
+            message = f"{name} holds a certificate request, not the certificate that was asked for"
+            self._unreadable(declared, path, message, "send the request to the CA, and commit its answer")
+        elif not contents.certificates:
             message = f"{name} holds no certificate, but {contents.format}"
             self._unreadable(declared, path, message, "commit the certificate")
         return contents.certificates
 
     def _check_key(self, declared: Declared[Certificate], name: str) -> None:
-        """A provided key must be there and encrypted; what it is, is for `apply` to see."""
+        """A provided key must be there, encrypted and the only one; whose it is, is for `apply` to see."""
         contents = self._contents(name)
+        keys = shown_keys(self._tree.look_up(name))
+        if keys > 1:
+            self._report(
+                found(
+                    rules.SEVERAL_KEYS,
+                    f"{name} holds {keys} private keys, of which only the first can be read",
+                    "commit a file that holds only the key of this certificate",
+                    position=declared.position("source", "key"),
+                    about=declared.about,
+                )
+            )
         if contents is None or isinstance(contents, WrongPassphrase) or self.is_clear_key(self._tree.trace(name)[-1]):
             return
         remedy = "commit the encrypted key (PKCS#8), or a PKCS#12 file that holds it"
@@ -202,6 +230,14 @@ def clear_key(what: str, position: Position, about: ObjectName | None) -> Findin
         position=position,
         about=about,
     )
+
+
+def shown_keys(content: bytes | Obstacle) -> int:
+    """How many private keys a PKCS#12 file shows without its passphrase; none where it is no such file."""
+    try:
+        return key_bags(content) if isinstance(content, bytes) and kind_of(content) is Kind.PKCS12 else 0
+    except Malformed:
+        return 0
 
 
 def leaf_of(certificates: tuple[pki.Certificate, ...]) -> pki.Certificate | None:

@@ -38,6 +38,9 @@ UNUSED_FILE = rule("unused-file", _WARNING, _FORM, "Something refers to every co
 MATERIAL_MISSING = rule("material-missing", _ERROR, _FORM, "Committed material is where it is said to be.")
 MATERIAL_OUTSIDE = rule("material-outside", _ERROR, _FORM, "Nothing leads out of the desired state, links included.")
 MATERIAL_UNREADABLE = rule("material-unreadable", _ERROR, _FORM, "Committed material holds what its key asks for.")
+SEVERAL_KEYS = rule(
+    "several-keys", _ERROR, _FORM, "The file of a private key holds no other, since only the first can be read."
+)
 
 UNKNOWN_REFERENCE = rule("unknown-reference", _ERROR, _FORM, "What is referred to by name is declared.")
 TOPOLOGY_MEMBERS = rule("topology-members", _ERROR, _FORM, "A site names the members that its topology has, no others.")

@@ -75,7 +75,7 @@ class Listener:
         Raises:
             UsageError: It is in use.
         """
-        self._reserved = _reserve(port)
+        self._reserved = _bound(port)
         self.port: int = self._reserved.getsockname()[1]
         self._context = appliance.selection.listening_context()
         self._config = uvicorn.Config(
@@ -95,9 +95,13 @@ class Listener:
         self._opening: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Accept connections."""
+        """Accept connections.
+
+        Raises:
+            UsageError: Somebody else listens on the port.
+        """
         self._server = await asyncio.get_running_loop().create_server(
-            self._connection, sock=_bound(self.port), ssl=self._context, backlog=_BACKLOG
+            self._connection, sock=_bound(self.port, listening=True), ssl=self._context, backlog=_BACKLOG
         )
 
     def refuse(self, seconds: float) -> None:
@@ -136,32 +140,21 @@ class Listener:
         return Connection(self._config, self._state, {})
 
 
-def _reserve(port: int) -> socket.socket:
-    """A socket that keeps a port for us even while nobody listens there."""
-    if port:
-        # Two that both ask to share a port would get it, so the first look is without.
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _bind(probe, port)
-    return _bound(port)
+def _bound(port: int, *, listening: bool = False) -> socket.socket:
+    """A socket on a port: one that only keeps it for us, or one that listens beside that one.
 
-
-def _bound(port: int) -> socket.socket:
+    SO_REUSEADDR lets the two share the port, and of all who ask for that only one may listen. With SO_REUSEPORT a
+    server of somebody else could listen there too, and would be handed every other connection.
+    """
     # Named as TCP, or asyncio would not switch Nagle's algorithm off, and each reply would wait for 40 ms.
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        _bind(bound, port)
-    except UsageError:
-        bound.close()
-        raise
-    return bound
-
-
-def _bind(bound: socket.socket, port: int) -> None:
     try:
         bound.bind((HOST, port))
+        if listening:
+            bound.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
+        bound.close()
         told = getattr(error, "strerror", None) or "it is no port"
         raise UsageError(f"port {port} cannot be used: {told}", "choose another port, or 0 for a free one") from error
+    return bound

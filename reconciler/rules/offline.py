@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.base.findings import Finding, sort_key
-from reconciler.rules import clients, coverage, identity, material, names, sources, subjects, validity
+from reconciler.rules import chains, clients, coverage, identity, material, names, sources, subjects, validity
 from reconciler.rules.facts import Facts, RuleFunction
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ _FUNCTIONS: tuple[RuleFunction, ...] = (
     sources.key_policy,
     material.chain_incomplete,
     material.root_missing,
+    chains.chain_stranger,
+    chains.chain_order,
     material.signed_mismatch,
     material.weak_signature,
     validity.expired,

@@ -5,14 +5,15 @@ Their errors stop the certificate, not its site: time passes without anybody com
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 from reconciler.base.findings import Finding, Severity, Stops, found, rule
+from reconciler.base.references import format_duration
 from reconciler.desired.models import Requested
 from reconciler.rules.facts import chain_position, instant, leaf_position, quote
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterator
 
     from reconciler.base.position import Position
@@ -49,6 +50,19 @@ NOT_YET_VALID = rule(
 def renewal_instant(not_before: dt.datetime, not_after: dt.datetime, renew_before: dt.timedelta) -> dt.datetime:
     """When a certificate falls due: `renew_before` its end, or a third of its lifetime where that is shorter."""
     return not_after - min(renew_before, (not_after - not_before) / 3)
+
+
+def next_due(
+    not_before: dt.datetime, not_after: dt.datetime, renew_before: dt.timedelta, issued_after: dt.date | None
+) -> tuple[dt.datetime, str]:
+    """When a certificate falls due, and why then."""
+    at = renewal_instant(not_before, not_after, renew_before)
+    start = dt.datetime.combine(issued_after, dt.time(), dt.UTC) if issued_after else not_before
+    if not_before < start < at:
+        return start, f"it was issued before {issued_after}"
+    if at + renew_before == not_after:
+        return at, f"{format_duration(renew_before)} before it expires"
+    return at, "a third of its lifetime before it expires"
 
 
 def renewal_due(certificate: Declared[Certificate], leaf: pki.Certificate, state: DesiredState) -> dt.datetime:

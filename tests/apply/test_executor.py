@@ -464,12 +464,12 @@ class TestSecrets:
     def test_a_key_that_does_not_fit(self, caplog: pytest.LogCaptureFixture) -> None:
         it, _ = stage()
         it.files["certificates/new.key"] = OLD.key_pem(PASSPHRASE.encode())
-        assert self.failed(it, caplog) == "certificates/new.key does not hold the key of new"
+        assert self.failed(it, caplog) == "certificates/new.key does not hold the key of new, or not as its first one"
 
     def test_a_file_that_holds_no_key(self, caplog: pytest.LogCaptureFixture) -> None:
         it, _ = stage()
         it.files["certificates/new.key"] = NEW.pem()
-        assert self.failed(it, caplog) == "certificates/new.key does not hold the key of new"
+        assert self.failed(it, caplog) == "certificates/new.key does not hold the key of new, or not as its first one"
 
     def test_a_file_that_holds_nothing_that_is_understood(self, caplog: pytest.LogCaptureFixture) -> None:
         it, _ = stage()

@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from reconciler.base.errors import FormatError, WrongPassphrase
-from reconciler.pki.asn1 import children, first_element
 from reconciler.pki.certificate import distinguished_name
 from reconciler.pki.issuing import certificate_request
 from reconciler.pki.keys import private_key
@@ -24,6 +23,7 @@ from reconciler.pki.names import parse_name
 from reconciler.pki.reading import LARGEST, Keys, read
 from reconciler.pki.writing import write_pem
 from tests.support.authority import Authority, Issued, make_key
+from tests.support.two_keys import two_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,24 +158,6 @@ def test_pkcs12_without_passphrase() -> None:
 def test_pkcs12_with_several_keys_says_what_was_dropped() -> None:
     contents = read(two_keys(LEAF.pkcs12(None), RSA.pkcs12(None)))
     assert "the PKCS#12 file holds 2 private keys, of which only the first can be read" in contents.notes
-
-
-def two_keys(one: bytes, other: bytes) -> bytes:
-    """A PKCS#12 file, without integrity check, of what two others hold (RFC 7292, section 4)."""
-
-    def encode(tag: int, *parts: bytes | memoryview) -> bytes:
-        body = b"".join(parts)
-        return bytes([tag, 0x83]) + len(body).to_bytes(3, "big") + body
-
-    def safes(content: bytes) -> memoryview:
-        _, content_info, *_ = children(first_element(content)[0])
-        _, explicit = children(content_info)
-        (octets,) = children(explicit)
-        return first_element(octets.content)[0].content
-
-    both = encode(0x04, encode(0x30, safes(one), safes(other)))
-    data = bytes.fromhex("06092a864886f70d010701")
-    return encode(0x30, b"\x02\x01\x03", encode(0x30, data, encode(0xA0, both)))
 
 
 @pytest.mark.parametrize("issued", [LEAF, RSA], ids=["ec", "rsa"])

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from tests.rules.fleet import LONE, PAIR, SINGLE, SOLO, Broken, edit, issued
+from tests.rules.fleet import C_LONE, LONE, PAIR, SINGLE, SOLO, Broken, edit
 from tests.support.authority import Authority, self_signed
 
+NO_CHAIN = ("  chain: [intermediate.pem, root.pem]\n", "")
 NEW_BUILD = "    trusts: [../certificates/root.pem]\n"
 
 
@@ -23,7 +24,7 @@ def test_an_older_build_is_not_asked() -> None:
 
 def test_the_builds_of_the_site_count_for_certificates_of_its_appliances() -> None:
     fleet = Broken(
-        {SOLO: [("", "certificates: [lone]\n")]},
+        {SOLO: [("", "certificates: [lone]\n")], C_LONE: [NO_CHAIN]},
         {"certificates/lone/leaf.pem": (self_signed(["lone.example.com"]).certificate,)},
     )
     assert [(rule, place) for rule, _, place in fleet.found()] == [
@@ -35,7 +36,7 @@ def test_the_builds_of_the_site_count_for_certificates_of_its_appliances() -> No
 def test_a_provided_self_signed_certificate_is_trusted_as_what_it_is() -> None:
     leaf = self_signed(["lone.example.com"]).certificate
     fleet = Broken(
-        {LONE: [("[../certificates/root.pem]", "[../certificates/lone/leaf.pem]")]},
+        {LONE: [("[../certificates/root.pem]", "[../certificates/lone/leaf.pem]")], C_LONE: [NO_CHAIN]},
         {"certificates/lone/leaf.pem": (leaf,)},
     )
     assert fleet.found() == []
@@ -47,10 +48,13 @@ def test_a_root_in_a_new_coat_is_the_same_root() -> None:
     again = Authority.root("Rolled", key=authority.key)
     leaf = authority.issue(["lone.example.com"]).certificate
     fleet = Broken(
-        {LONE: [("[../certificates/root.pem]", "[rolled.pem]")]},
+        {
+            LONE: [("[../certificates/root.pem]", "[rolled.pem]")],
+            C_LONE: [("[intermediate.pem, root.pem]", "[old-coat.pem]")],
+        },
         {
             "certificates/lone/leaf.pem": (leaf,),
-            "certificates/root.pem": (authority.certificate, issued("lone.example.com").chain[-1]),
+            "certificates/old-coat.pem": (authority.certificate,),
             "appliances/rolled.pem": (again.certificate,),
         },
     )

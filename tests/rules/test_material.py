@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from reconciler.pki.certificate import Certificate, parse_certificate
 from reconciler.pki.chain import has_issued
-from tests.rules.fleet import C_LONE, C_SINGLE, Broken, edit, intermediate, issued, root
+from tests.rules.fleet import C_LONE, C_SINGLE, LONE, Broken, edit, intermediate, issued, root
 from tests.support.authority import Authority, self_signed
 
 CHAIN = "chain: [intermediate.pem, root.pem]"
@@ -65,8 +65,11 @@ def test_of_two_ways_up_one_must_be_complete() -> None:
 def test_a_provided_self_signed_certificate_is_its_own_root() -> None:
     leaf = self_signed(["lone.example.com"]).certificate
     fleet = Broken(
-        {C_LONE: [("  chain: [intermediate.pem, root.pem]\n", "")]},
-        {"certificates/lone/leaf.pem": (leaf,), "certificates/root.pem": (root().certificate, leaf)},
+        {
+            C_LONE: [("  chain: [intermediate.pem, root.pem]\n", "")],
+            LONE: [("[../certificates/root.pem]", "[../certificates/lone/leaf.pem]")],
+        },
+        {"certificates/lone/leaf.pem": (leaf,)},
     )
     assert fleet.found() == []
 
@@ -133,12 +136,11 @@ def outdated(certificate: Certificate, key: rsa.RSAPrivateKey, algorithm: hashes
 
 def lone(leaf: Certificate, *chain: Certificate) -> Broken:
     return Broken(
-        {C_LONE: [(CHAIN, "chain: [old.pem]")]},
         {
-            "certificates/lone/leaf.pem": (leaf,),
-            "certificates/old.pem": chain,
-            "certificates/root.pem": (root().certificate, *chain),
+            C_LONE: [(CHAIN, "chain: [old.pem]")],
+            LONE: [("[../certificates/root.pem]", "[../certificates/old.pem]")],
         },
+        {"certificates/lone/leaf.pem": (leaf,), "certificates/old.pem": chain},
     )
 
 

@@ -23,7 +23,7 @@ def lone(
     leaf = issuer.issue(["lone.example.com"], not_before=NOW + start, not_after=NOW + end)
     material: dict[str, tuple[Certificate, ...]] = {LEAF: (leaf.certificate,)}
     if authority:
-        material["certificates/own.pem"] = (*issuer.chain, issuer.certificate)
+        material["certificates/own.pem"] = (issuer.certificate, *issuer.chain)
         edits = (*edits, ("chain: [intermediate.pem, root.pem]", "chain: [own.pem]"))
     return Broken({C_LONE: edits}, material)
 

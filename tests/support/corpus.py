@@ -27,8 +27,13 @@ from reconciler.desired.load import load
 from reconciler.desired.tree import read_work_tree
 from reconciler.engine.load import find_all
 from reconciler.live.driver import driver_types
+from reconciler.pki.certificate import distinguished_name
+from reconciler.pki.issuing import certificate_request
+from reconciler.pki.keys import private_key
+from reconciler.pki.names import parse_name
 from reconciler.pki.writing import write_pem, write_pkcs7
 from tests.support.authority import DAY, NOW, Authority, Issued, self_signed
+from tests.support.two_keys import two_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +67,16 @@ def lone() -> Issued:
     return intermediate().issue(("lone.example.com",), common_name="Lone access")
 
 
+def _request() -> bytes:
+    key, name = private_key(leaf().key), distinguished_name([("CN", "Example remote access")])
+    return certificate_request(key, name, [parse_name("access.example.com")]).pem.encode()
+
+
+def _cross_signed() -> bytes:
+    old = Authority.root("Old root")
+    return write_pem([old.cross_sign(root()), old.certificate])
+
+
 def _clear_der() -> bytes:
     return leaf().key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
@@ -78,8 +93,19 @@ RECIPES: dict[str, Callable[[], bytes]] = {
     "root": lambda: write_pem([root().certificate]),
     "other-root": lambda: write_pem([Authority.root("Other root").certificate]),
     "intermediate": lambda: write_pem([intermediate().certificate]),
+    "root-and-intermediate": lambda: write_pem([root().certificate, intermediate().certificate]),
+    "intermediate-and-other-root": lambda: write_pem(
+        [intermediate().certificate, Authority.root("Other root").certificate]
+    ),
+    "authorities.p7b": lambda: write_pkcs7([root().certificate, intermediate().certificate]),
+    "cross-signed": _cross_signed,
+    "request": _request,
     "leaf": lambda: leaf().pem(),
+    "leaf-above-its-issuers": lambda: write_pem([leaf().certificate, root().certificate, intermediate().certificate]),
     "leaf.p7b": lambda: write_pkcs7([root().certificate, leaf().certificate, intermediate().certificate]),
+    "leaf-and-other-root.p7b": lambda: write_pkcs7(
+        [leaf().certificate, intermediate().certificate, root().certificate, Authority.root("Other root").certificate]
+    ),
     "two-leaves": lambda: write_pem([leaf().certificate, lone().certificate]),
     "expired-leaf": lambda: (
         intermediate()
@@ -96,6 +122,7 @@ RECIPES: dict[str, Callable[[], bytes]] = {
     "key": lambda: leaf().key_pem(b"passphrase"),
     "lone-key": lambda: lone().key_pem(b"passphrase"),
     "key.p12": lambda: leaf().pkcs12(b"passphrase"),
+    "two-keys.p12": lambda: two_keys(leaf().pkcs12(b"passphrase"), lone().pkcs12(b"passphrase")),
     "clear-key": lambda: leaf().key_pem(),
     "clear-key.der": _clear_der,
     "clear-key.p12": lambda: leaf().pkcs12(None),

@@ -20,7 +20,7 @@ from reconciler.base.findings import Kind, ObjectName
 from reconciler.desired.compose import compose
 from reconciler.desired.models import Appliance, Certificate, Fleet, Policy, Provided, Requested, Site
 from reconciler.desired.nodes import Document, plain
-from reconciler.desired.state import Build, Declared, DesiredState, Material
+from reconciler.desired.state import Build, CertificateFile, Declared, DesiredState, Material
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,7 +98,11 @@ def _material(model: Certificate, known: Mapping[str, Sequence[pki.Certificate]]
     path = source.signed if isinstance(source, Requested) else source.certificate
     answer = known.get(path or "", ())
     chain = [*answer[1:], *(each for path in source.chain for each in known.get(path, ()))]
-    return Material(answer[0] if answer else None, tuple(dict.fromkeys(chain)))
+    listed = ((None, path or ""), *enumerate(source.chain))
+    files = (CertificateFile(index, tuple(known.get(name, ())), not name.endswith(".p7b")) for index, name in listed)
+    return Material(
+        answer[0] if answer else None, tuple(dict.fromkeys(chain)), tuple(each for each in files if each.certificates)
+    )
 
 
 def _builds(state: DesiredState, known: Mapping[str, Sequence[pki.Certificate]]) -> dict[ObjectName, tuple[Build, ...]]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support import haproxy_reload
+from tests.support.ports import reserved_ports
 from tests.support.programs import require_program
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ global
     # What the tests ask is which certificate is chosen, not how strong the handshake is.
     tune.ssl.default-dh-param 2048
     hard-stop-after 2s
+    # A port that is taken is an error then, not shared with whoever has it.
+    noreuseport
 defaults
     mode http
     timeout client 5s
@@ -76,9 +79,9 @@ def check(directory: Path) -> str:
 def serving(directories: Mapping[str, Path]) -> Iterator[HAProxy]:
     """Serve certificate directories until the block ends."""
     haproxy = require_program("haproxy")
-    with tempfile.TemporaryDirectory(prefix="haproxy-") as folder:
+    with tempfile.TemporaryDirectory(prefix="haproxy-") as folder, reserved_ports(len(directories)) as reserved:
         configuration, master = Path(folder, "haproxy.cfg"), Path(folder, "master.sock")
-        ports = {name: _free_port() for name in directories}
+        ports = dict(zip(directories, reserved, strict=True))
         frontends = (_FRONTEND.format(name=name, port=ports[name], directory=directories[name]) for name in directories)
         configuration.write_text(_GLOBAL + "".join(frontends))
         with Path(folder, "log").open("w+b") as log:
@@ -91,13 +94,6 @@ def serving(directories: Mapping[str, Path]) -> Iterator[HAProxy]:
             finally:
                 process.terminate()
                 process.wait(_STARTS_WITHIN)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait(process: subprocess.Popen[bytes], log: Path, ports: Mapping[str, int]) -> None:
