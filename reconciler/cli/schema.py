@@ -20,7 +20,7 @@ def schema(
         str | None,
         typer.Argument(
             metavar="[NAME]",
-            help="fleet, site, appliance, certificate, operator, plan, applied, status or doctor.",
+            help="fleet, site, appliance, certificate, operator, plan, applied, status, doctor or requests.",
             show_default=False,
         ),
     ] = None,
@@ -54,9 +54,10 @@ def schema_models() -> tuple[tuple[str, type[BaseModel]], ...]:
     from reconciler.live.driver import driver_types
     from reconciler.plan.model import Plan
     from reconciler.report.doctor import Doctor
+    from reconciler.report.requests import Requests
     from reconciler.report.results import Applied
     from reconciler.report.status import Status
 
     declared = declared_models({driver: each.configuration for driver, each in driver_types().items()})
-    documents = (("plan", Plan), ("applied", Applied), ("status", Status), ("doctor", Doctor))
-    return (*declared, ("operator", settings_model()), *documents)
+    shown = (("status", Status), ("doctor", Doctor), ("requests", Requests))
+    return (*declared, ("operator", settings_model()), ("plan", Plan), ("applied", Applied), *shown)

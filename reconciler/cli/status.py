@@ -50,7 +50,7 @@ def status(
 
         planned = anyio.run(look)
     seen = planned.observation
-    document = status_of(scope.state, planned.plan, seen.stores, seen.failures, planned.classes)
+    document = status_of(scope.state, planned.plan, seen.stores, seen.failures, planned.classes, planned.requests)
     if output_format is Format.JSON:
         write_json(document)
     else:

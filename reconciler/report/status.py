@@ -15,16 +15,17 @@ from reconciler.pki.chain import ChainBuilder
 from reconciler.plan.matching import CertificateClass, Classified
 from reconciler.plan.model import Candidate, PlanModel
 from reconciler.report import words
-from reconciler.rules.validity import renewal_instant
+from reconciler.rules.validity import next_due
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.base.errors import StoreError
     from reconciler.desired.state import DesiredState
-    from reconciler.live.store import LiveStore
+    from reconciler.live.store import LiveStore, PendingRequest
     from reconciler.pki.certificate import Certificate
     from reconciler.plan.model import AppliancePlan, Plan
+    from reconciler.plan.requests import Standing
 
 FORMAT_VERSION = "1.0"
 _DOING = {
@@ -77,6 +78,8 @@ class RequestRow(PlanModel):
     """Alternative Name(s)."""
     fingerprint: str
     """SHA-256 of the request."""
+    certificate: str | None = None
+    """Name of the declared certificate that it is for."""
 
 
 class ServedNow(PlanModel):
@@ -139,6 +142,7 @@ def status_of(
     stores: Mapping[str, LiveStore],
     failures: Mapping[str, StoreError],
     classes: Mapping[str, Mapping[str, Classified]],
+    requests: Mapping[str, Mapping[str, Standing]],
 ) -> Status:
     """Put together what is known of the fleet.
 
@@ -148,10 +152,17 @@ def status_of(
         stores: The observed stores by appliance.
         failures: Why the others could not be observed.
         classes: What each live certificate is, by appliance and fingerprint; none for appliances that were not planned.
+        requests: What each pending request is, likewise.
     """
     appliances = tuple(
         _appliance(
-            state, plan.made_at, each, stores.get(each.name), failures.get(each.name), classes.get(each.name, {})
+            state,
+            plan.made_at,
+            each,
+            stores.get(each.name),
+            failures.get(each.name),
+            classes.get(each.name, {}),
+            requests.get(each.name, {}),
         )
         for each in plan.appliances
     )
@@ -165,19 +176,13 @@ def _appliance(
     store: LiveStore | None,
     failure: StoreError | None,
     classes: Mapping[str, Classified],
+    standings: Mapping[str, Standing],
 ) -> ApplianceStatus:
     if store is None:
         problem = str(failure) if failure else "not observed"
         return ApplianceStatus(name=plan.name, site=plan.site, problem=problem, findings=plan.findings)
     rows = _rows(store, classes, now)
-    requests = tuple(
-        RequestRow(
-            subject=str(each.subject),
-            alternative_names=tuple(str(name) for name in each.subject_alternative_names),
-            fingerprint=each.fingerprint,
-        )
-        for each in store.requests
-    )
+    requests = tuple(_request(each, standings.get(each.fingerprint)) for each in store.requests)
     return ApplianceStatus(
         name=plan.name,
         site=plan.site,
@@ -186,6 +191,15 @@ def _appliance(
         serving=tuple(ServedNow(name=row.name, candidates=row.before) for row in plan.serving),
         due=_due(state, plan, store, classes),
         findings=plan.findings,
+    )
+
+
+def _request(request: PendingRequest, standing: Standing | None) -> RequestRow:
+    return RequestRow(
+        subject=str(request.subject),
+        alternative_names=tuple(str(name) for name in request.subject_alternative_names),
+        fingerprint=request.fingerprint,
+        certificate=standing.certificate if standing else None,
     )
 
 
@@ -240,8 +254,8 @@ def _due(
         end = live.certificate.not_after
         if known.kind is CertificateClass.DECLARED and declared:
             margin = declared.model.renew_before or state.policy.renew_before
-            at = renewal_instant(live.certificate.not_before, end, margin)
-            due.append(Due(at=at, what=f"{label} is due for renewal", certificate=declared.name))
+            at, why = next_due(live.certificate.not_before, end, margin, declared.model.issued_after)
+            due.append(Due(at=at, what=f"{label} is due for renewal, {why}", certificate=declared.name))
         due.append(Due(at=end, what=f"{label} expires", certificate=known.certificate))
     for action in plan.actions:
         if action.hold and action.hold.until:

@@ -127,6 +127,7 @@ def _write_block(page: Page, row: Row, cells: list[Cell]) -> None:
 def _write_request(page: Page, request: RequestRow) -> None:
     names = "; ".join(request.alternative_names)
     page.write(
+        Span(f"for {request.certificate}: ", Ink.STRONG) if request.certificate else "",
         f"{request.subject}; {names}",
         Span(f" [{words.short(request.fingerprint)}]", Ink.FAINT),
         indent=2,

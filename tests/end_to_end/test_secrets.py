@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 WRONG = "wrong-but-just-as-secret"
 KEY_FILES = ("certificates/access/key.p12", "certificates/atlas/key.p12")
+EXPORTED = ("exported.p12", "exported.p8")
 DUMP = """
 import json, os, sys
 with open(sys.argv[1], "a") as file:
@@ -43,8 +44,8 @@ def needles_of(example: Example) -> Needles:
 
 
 def commands(example: Example) -> Iterator[list[str | Path]]:
-    """Every command that only looks, in every format."""
-    root = example.root
+    """Every command that changes no store, in every format."""
+    root, beside = example.root, example.root.parent
     for output_format in ("text", "json", "github"):
         yield ["validate", root, "--format", output_format]
     yield ["validate", "--list-rules"]
@@ -52,11 +53,15 @@ def commands(example: Example) -> Iterator[list[str | Path]]:
         yield ["plan", root, "--format", output_format]
         yield ["status", root, "--format", output_format]
         yield ["doctor", root, "--format", output_format]
+        yield ["requests", root, "--out", beside / "requests", "--format", output_format]
         files = [root / each for each in KEY_FILES]
         served = [path for path in sorted(example.directory("east-1").iterdir()) if path.is_file()]
         yield ["inspect", *files, *served, "--passphrase-env", VARIABLE, "--format", output_format]
         yield ["inspect", *files, "--format", output_format]
-    for name in ("certificate", "operator", "plan", "applied", "status", "doctor"):
+    for file, parts in zip(EXPORTED, ("certificate,key,chain", "key"), strict=True):
+        options = ["--include", parts, "--passphrase", f"env:{VARIABLE}", "--force"]
+        yield ["export", "east-1", "access", root, *options, "--out", beside / file]
+    for name in ("certificate", "operator", "plan", "applied", "status", "doctor", "requests"):
         yield ["schema", name]
     yield ["plan", root, "--revision", "HEAD"]
     yield ["apply", root]
@@ -80,6 +85,7 @@ def test_no_output_of_any_command_holds_a_secret(
     applied = run(*options, "apply", example.root, "--yes")
     outputs += [applied, *(run(*options, *each) for each in commands(example))]
     outputs += [run(*options, "apply", example.root, "--yes", "--format", "json"), run(*options, "demo")]
+    assert all((example.root.parent / each).exists() for each in EXPORTED)
     assert "3 to remove" in applied.out
     assert applied.code == 0
     assert len(made) >= 7
@@ -99,6 +105,9 @@ def _with_errors(example: Example, options: list[str], monkeypatch: pytest.Monke
         patch.delenv(VARIABLE)
         found += [run(*options, "apply", root, "--yes"), run(*options, "inspect", root / KEY_FILES[0], *_variable())]
     assert {each.code for each in found} == {1, 5}
+    for reference in (WRONG, f"file:{root / KEY_FILES[0]}"):
+        asked: list[str | Path] = ["--include", "key", "--out", root.parent / "key", "--passphrase", reference]
+        found.append(run(*options, "export", "east-1", "access", root, *asked))
     stores = root.parent / ".stores"
     shutil.copytree(stores, root.parent / "sound", symlinks=True)
     for path in stores.glob("*/*.pem"):

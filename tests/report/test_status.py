@@ -10,7 +10,7 @@ from reconciler.report.status_text import status_text
 from tests.report import sample
 from tests.report.goldens import check_golden
 
-STATUS = status_of(sample.STATE, sample.PLAN, sample.STORES, sample.FAILURES, sample.CLASSES)
+STATUS = status_of(sample.STATE, sample.PLAN, sample.STORES, sample.FAILURES, sample.CLASSES, {})
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_what_is_wrong_with_a_certificate_by_itself_is_a_warning() -> None:
     assert rows[sample.ORPHAN.fingerprint] == ("its issuer Lost Root is missing",)
     assert rows[sample.FACTORY.fingerprint] == ()
     early = sample.PLAN.model_copy(update={"made_at": sample.FACTORY.not_before.replace(year=2020)})
-    status = status_of(sample.STATE, early, sample.STORES, {}, {})
+    status = status_of(sample.STATE, early, sample.STORES, {}, {}, {})
     assert status.appliances[0].certificates[0].warnings == ("not valid before 2026-10-24 12:00:00 GMT",)
     assert status.appliances[0].certificates[0].class_ is None
 
@@ -62,7 +62,7 @@ def test_what_is_wrong_with_a_certificate_by_itself_is_a_warning() -> None:
 def test_renewals_expirations_and_holds_fall_due() -> None:
     by_name = {each.name: each for each in STATUS.appliances}
     assert [(f"{each.at:%Y-%m-%d}", each.what) for each in by_name["node-1"].due] == [
-        ("2027-09-24", "access.example.com is due for renewal"),
+        ("2027-09-24", "access.example.com is due for renewal, 30d before it expires"),
         ("2027-10-24", "access.example.com expires"),
     ]
     hold = "the hold ends that keeps access.example.com from being removed"
@@ -86,5 +86,5 @@ def test_only_the_soonest_are_shown() -> None:
 
 def test_a_quiet_fleet_has_nothing_due() -> None:
     plan = sample.PLAN.model_copy(update={"appliances": (sample.PLAN.appliances[1],), "findings": ()})
-    text = status_text(status_of(sample.STATE, plan, {}, {}, {}), Medium())
+    text = status_text(status_of(sample.STATE, plan, {}, {}, {}, {}), Medium())
     assert text == "Status 2026-11-23 12:00:00 GMT\n\nlone\n  could not be observed\n"
