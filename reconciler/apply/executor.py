@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 import anyio
 from anyio import to_thread
 
-from reconciler.apply.effects import created, has_happened, why_stale
+from reconciler.apply.effects import created, has_happened, requested, why_stale
 from reconciler.apply.loans import Loans
 from reconciler.apply.result import ApplianceResult, Outcome, StepResult
 from reconciler.apply.turns import Turns
@@ -216,12 +216,14 @@ class Executor:
             message = error.message if error else "the store does not show it"
             remedy = error.remedy if error else "look at the store, then plan again"
             return StepResult(action.id, Outcome.FAILED, message, remedy), after
+        made = ""
         if isinstance(action, CreateSelfSigned):
-            bound[action.new] = created(action, store, after)[0]
+            made = bound[action.new] = created(action, store, after)[0]
+        elif isinstance(action, CreateRequest):
+            made = requested(action, store, after)[0]
         if after.unfinished:
             message = error.message if error else after.unfinished
             return StepResult(action.id, Outcome.FAILED, message, error.remedy if error else "apply again"), after
-        made = bound[action.new] if isinstance(action, CreateSelfSigned) else ""
         return StepResult(action.id, Outcome.APPLIED, made=made), after
 
     async def _perform(self, action: Action, driver: Driver) -> None:

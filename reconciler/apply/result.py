@@ -30,7 +30,7 @@ class StepResult:
         outcome: What came of it.
         message: What went wrong, in one sentence, or empty.
         remedy: What to do about it, or empty.
-        made: Fingerprint of the certificate that the appliance made, or empty.
+        made: Fingerprint of the certificate or request that the appliance made, or empty.
     """
 
     action: str

@@ -15,14 +15,17 @@ from reconciler import __version__
 from reconciler.base.errors import ReconcilerError, StaleError
 from reconciler.base.text import printable
 from reconciler.cli.apply import apply
+from reconciler.cli.bundle import bundle
 from reconciler.cli.demo import demo
 from reconciler.cli.doctor import doctor
 from reconciler.cli.exits import Exit
+from reconciler.cli.export import export
 from reconciler.cli.help import epilog
 from reconciler.cli.inspect import inspect
 from reconciler.cli.lab import lab
 from reconciler.cli.log import debug_log
 from reconciler.cli.plan import plan
+from reconciler.cli.requests import requests
 from reconciler.cli.schema import schema
 from reconciler.cli.session import Session, session_of
 from reconciler.cli.status import status
@@ -125,6 +128,31 @@ _add(
     ),
 )
 _add(
+    "requests",
+    requests,
+    "List the pending certificate requests.",
+    epilog(
+        {
+            "requests": "every appliance",
+            "requests --out requests": "and write what is to be sent to a CA into a folder",
+            "requests --site access --format json": "one site, for a program",
+        },
+        Exit.FINDINGS,
+    ),
+)
+_add(
+    "export",
+    export,
+    "Export a certificate, its key, its chain.",
+    epilog(
+        {
+            "export east-1 access --out access.cer": "what is declared as access",
+            "export east-1 1a2b3c4d --include certificate,chain > old.p7b": "one by its SHA-256",
+            "export east-1 access --include certificate,key --out access.p12": "asks for a passphrase",
+        }
+    ),
+)
+_add(
     "inspect",
     inspect,
     "Describe certificate files.",
@@ -133,6 +161,20 @@ _add(
             "inspect signed.p7b chain/*.pem": "what a CA has sent",
             "inspect leaf.pem --name access.example.com": "whether it covers a name",
         }
+    ),
+)
+_add(
+    "bundle",
+    bundle,
+    "Make the .zip for BeyondTrust Technical Support.",
+    epilog(
+        {
+            "bundle access": "certificates and message; add the screenshot by hand",
+            "bundle access --screenshot basics.png": "with the screenshot of Status > Basics",
+            "bundle access --take-screenshot east-1": "taken from the web interface of east-1",
+            "bundle trial --certificate trial.crt": "with a certificate that the appliance made",
+        },
+        Exit.FINDINGS,
     ),
 )
 _add(

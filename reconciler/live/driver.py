@@ -225,6 +225,8 @@ CreateStore: TypeAlias = "Callable[[StoreConfiguration, OpenContext], bool]"
 
 Examine: TypeAlias = "Callable[[StoreConfiguration, OpenContext], Awaitable[tuple[Check, ...]]]"
 
+TakePicture: TypeAlias = "Callable[[StoreConfiguration, OpenContext], Awaitable[bytes]]"
+
 
 @dataclass(frozen=True, slots=True)
 class DriverType:
@@ -239,6 +241,8 @@ class DriverType:
             otherwise, `none` where that is known only to the operator.
         examine: Looks whether a store can be reached and understood, step by step, up to the first step that fails;
             changes nothing and raises nothing of the `ReconcilerError` family. None where observing tells all.
+        picture: Takes a picture of Status > Basics, as PNG; raises `StoreError`, or `UsageError` where what takes
+            pictures is not installed. None where there is no such page.
     """
 
     configuration: type[StoreConfiguration]
@@ -246,6 +250,7 @@ class DriverType:
     create: CreateStore | None = None
     endpoint: Literal["hostname", "none"] = "none"
     examine: Examine | None = None
+    picture: TakePicture | None = None
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.plan.model import Action, ByHand, CreateSelfSigned
+from reconciler.plan.model import Action, ByHand, CreateSelfSigned, Import
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,12 +20,12 @@ def left_to_do(scene: Scene, ready: Iterable[Action]) -> tuple[ByHand, ...]:
 def ask_for_build(scene: Scene, certificate: str) -> ByHand:
     """Have clients trust a root before it is served (guide, Update the BeyondTrust Appliance)."""
     site = scene.state.site_of(scene.name)
-    send = f"send what `reconciler bundle {site.name}` makes" if site else "send its chain"
+    name = site.name if site else scene.name
     return ByHand(
         code="client-software",
-        what=f"Ask BeyondTrust Technical Support for a software build that trusts the root of {certificate}: {send},"
-        " install the build that comes back, and add it to client_software.",
-        where=site.name if site else scene.name,
+        what=f"Ask BeyondTrust Technical Support for a software build that trusts the root of {certificate}: send what"
+        f" `reconciler bundle {name}` makes, install the build that comes back, and add it to client_software.",
+        where=name,
     )
 
 
@@ -61,7 +61,7 @@ def _new_roots(scene: Scene) -> list[ByHand]:
 
 
 def _to_trust(scene: Scene, ready: Iterable[Action]) -> list[ByHand]:
-    """What an interface may present as soon as it is made there, and nobody has committed."""
+    """What an interface may present as soon as it is there, and nobody has committed."""
     if not scene.store.presents_itself:
         return []
     where = f"`trust: {{sha256: [...]}}` of {scene.name}"
@@ -69,5 +69,5 @@ def _to_trust(scene: Scene, ready: Iterable[Action]) -> list[ByHand]:
     return [
         ByHand(code="trust-new", what=f"Let {action.label} be trusted once it is made: {how}.", where=scene.name)
         for action in ready
-        if isinstance(action, CreateSelfSigned)
+        if isinstance(action, CreateSelfSigned) or (isinstance(action, Import) and action.public_key is None)
     ]

@@ -169,6 +169,7 @@ def _supply(scene: Scene, supply: Supply) -> Iterator[Finding]:
         remedy = f"apply makes the request on {supply.making.appliance}; send it to the CA and commit the answer"
         yield tell(rules.RENEWAL_DUE, f"{target.name} is to be renewed: {target.due.sentence}", remedy)
     yield from (_diverged(scene, supply, each) for each in _differing(scene, supply))
+    yield from _chain_diverged(scene, supply)
 
 
 def _key_missing(supply: Supply, tell: _Tell) -> Finding:
@@ -210,3 +211,22 @@ def _diverged(scene: Scene, supply: Supply, member: str) -> Finding:
         about=target.declared.about,
         appliance=member,
     )
+
+
+def _chain_diverged(scene: Scene, supply: Supply) -> Iterator[Finding]:
+    """Members that hold the certificate, and lack a part of its chain that another one holds."""
+    target = supply.target
+    live = {each: scene.neighbours[each].by_fingerprint for each in supply.live if each in scene.neighbours}
+    for member, rows in live.items():
+        lacks = [each for each in target.material.chain if each.fingerprint not in rows]
+        lacks = [each for each in lacks if any(each.fingerprint in other for other in live.values())]
+        if lacks:
+            names = ", ".join(f"{printable(each.subject.display)} ({each.fingerprint[:16]})" for each in lacks)
+            yield found(
+                rules.PEER_DIVERGED,
+                f"{member} lacks {names} of the chain of {target.name}, unlike other members of its site",
+                "apply brings it there",
+                position=scene.where_listed(target.name),
+                about=target.declared.about,
+                appliance=member,
+            )

@@ -100,8 +100,8 @@ def _hold_one(scene: Scene, blocked: Blocked, world: World, arrivals: Mapping[st
         return held, outlived or _find(scene, CLIENT_SETTLING, action, sentence, remedy), None
     if harm.why and harm.why.code == "untrusted-by-clients":
         sentence = f"{name} would get a certificate that is not good: {_why(harm)}"
-        remedy = "send the chain to BeyondTrust Technical Support and declare the build that comes back"
         hand = ask_for_build(scene, action.certificate or action.label)
+        remedy = f"send what `reconciler bundle {hand.where}` makes, and declare the build that comes back"
         held = _because("untrusted-by-clients", f"{sentence}; a declared build that trusts it releases it")
         return held, outlived or _find(scene, CA_CHANGE_UNPREPARED, action, sentence, remedy), hand
     sentence = (

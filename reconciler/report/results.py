@@ -42,7 +42,7 @@ class Step(PlanModel):
     remedy: str = ""
     """What to do about it, or empty."""
     made: str = ""
-    """SHA-256 of the certificate that the appliance made, or empty."""
+    """SHA-256 of the certificate or request that the appliance made, or empty."""
 
 
 class Result(PlanModel):

@@ -36,7 +36,7 @@ def build_trusts_root(facts: Facts) -> Iterator[Finding]:
             yield found(
                 BUILD_TRUSTS_ROOT,
                 f"the newest software build does not trust {quote(root)}, the root of certificate {name}",
-                "send the chain to BeyondTrust Technical Support, install the build that comes back and add it here",
+                f"send what `reconciler bundle {place.name}` makes, install the build that comes back and add it here",
                 position=place.position("client_software", len(builds) - 1, "trusts"),
                 about=place.about,
             )

@@ -242,7 +242,8 @@ def test_everything_that_is_missing_is_said_at_once(tree: Tree) -> None:
         ),
         (
             "own is self-signed and made on the appliance, so it is not committed - "
-            "export it from there without its key (`reconciler export`), and give it with --certificate FILE"
+            "`reconciler export east-1 own --out own.cer` fetches it without its key; "
+            "then give it with --certificate own.cer"
         ),
     ]
 
@@ -294,6 +295,8 @@ def test_errors_in_what_it_is_made_of_hinder_it(tree: Tree) -> None:
     tree.write("certificates/unrelated.yaml", "nonsense: [\n")
     (found,) = hindrances(load_desired(tree.root), "access")
     assert found.rule == "material-missing"
+    tree.write("appliances/west-1.yaml", "hostname: west-1.example.com\n")
+    assert [each.rule for each in hindrances(load_desired(tree.root), "access")] == ["missing-key", "material-missing"]
     tree.write("sites/access.yaml", "hostname: [\n")
     assert hindrances(load_desired(tree.root), "access")
 

@@ -84,5 +84,12 @@ async def _examine(configuration: StoreConfiguration, context: OpenContext) -> t
     return await examine(configuration, context)
 
 
-DRIVER = DriverType(WebConfiguration, _open, endpoint="hostname", examine=_examine)
+async def _picture(configuration: StoreConfiguration, context: OpenContext) -> bytes:
+    from reconciler.live.web.screenshot import take_picture  # noqa: PLC0415 - the HTTP client is heavy
+
+    assert isinstance(configuration, WebConfiguration)  # noqa: S101 - what the entry point pairs it with
+    return await take_picture(configuration, context)
+
+
+DRIVER = DriverType(WebConfiguration, _open, endpoint="hostname", examine=_examine, picture=_picture)
 """The entry point `web` of the group `reconciler.drivers`."""

@@ -48,12 +48,14 @@ class Reply:
         status: HTTP status.
         content: Its bytes, not shown, since they may hold a key.
         page: The page, where it is one.
+        kind: What the server calls it: its media type.
     """
 
     url: str
     status: int
     content: bytes = field(repr=False)
     page: Page | None = None
+    kind: str = ""
 
 
 class Exchange:
@@ -167,14 +169,15 @@ class Exchange:
         self.date = _date(response.headers.get("date", "")) or self.date
         if status in _REDIRECTS and "location" in response.headers:
             return Reply(_join(url, response.headers["location"]), status, b"")
-        kind, _, _ = response.headers.get("content-type", "text/html").partition(";")
+        media_type = response.headers.get("content-type", "text/html")
+        kind, _, _ = media_type.partition(";")
         if kind.strip().lower() not in _HTML:
-            return Reply(url, status, content)
+            return Reply(url, status, content, kind=media_type)
         charset = response.charset_encoding or "utf-8"
         page = read_page(content, url, charset)
         if self._capture:
             self._capture.keep(page, content, charset)
-        return Reply(url, status, content, page)
+        return Reply(url, status, content, page, media_type)
 
     def _check_origin(self, url: str) -> None:
         if _origin(url) != _origin(self.url):

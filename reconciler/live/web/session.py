@@ -83,6 +83,15 @@ class Session:
         self._here = found
         return found
 
+    async def fetch(self, url: str) -> Reply:
+        """What a page is made of, as it comes: a style, a picture. Nobody signs in for it.
+
+        Raises:
+            StoreUnreachable: It gets no reply.
+            StoreUnrecognised: The reply goes beyond the bounds, or comes from elsewhere.
+        """
+        return await self._look(url)
+
     async def follow(self, where: Pressed, page: Page) -> Page:
         """Press what only leads to another page."""
         if isinstance(where, Link):
