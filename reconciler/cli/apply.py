@@ -1,21 +1,21 @@
-"""`reconciler apply`: plans, shows the plan, asks, and carries it out."""
+"""`reconciler apply`: plans, or takes a saved plan, shows it, asks, and carries it out."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.apply.result import Outcome
-from reconciler.base.errors import UsageError
+from reconciler.base.errors import StaleError, UsageError
 from reconciler.cli.exits import Exit, worst
 from reconciler.cli.fleet import exits_of, open_scope
 from reconciler.cli.options import (
     DEFAULT_DESIRED_STATE,
     AllowRemovals,
     Appliances,
-    DesiredStatePath,
     Format,
     OutputFormat,
     Revision,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from reconciler.apply.result import ApplianceResult
     from reconciler.cli.fleet import Scope
     from reconciler.engine.run import Planned
+    from reconciler.plan.model import Plan
 
 _EXITS = {
     Outcome.APPLIED: Exit.DONE,
@@ -41,7 +42,10 @@ _EXITS = {
 
 def apply(
     context: typer.Context,
-    desired_state: DesiredStatePath = DEFAULT_DESIRED_STATE,
+    target: Annotated[
+        Path, typer.Argument(metavar="PLAN", help="A saved plan; left out, what is due now is planned and asked about.")
+    ] = DEFAULT_DESIRED_STATE,
+    beside: Annotated[Path | None, typer.Argument(metavar="DESIRED_STATE", help="Folder of the desired state.")] = None,
     *,
     revision: Revision = None,
     appliance: Appliances = None,
@@ -50,18 +54,31 @@ def apply(
     create_stores: Annotated[
         bool, typer.Option("--create-stores", help="First make the directory stores that do not exist yet.")
     ] = False,
+    expect_digest: Annotated[
+        str | None, typer.Option(metavar="SHA256", help="Carry nothing out but the plan with this digest.")
+    ] = None,
+    max_age: Annotated[
+        str, typer.Option(metavar="DURATION", help="How old a saved plan may be, like 7d or 48h.")
+    ] = "7d",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     output_format: OutputFormat = Format.TEXT,
 ) -> Exit:
-    """Plan, show the plan, ask, and bring the stores to what the desired state says."""
+    """Plan, show the plan, ask, and bring the stores to what the desired state says.
+
+    With PLAN, a file that `plan --out` saved, exactly that is done: it is planned again for the same instant, and where
+    anything moved nothing is done (exit code 4).
+    """
     from reconciler.report.results import applied, results_text
 
     if output_format is Format.JSON and not yes:
         raise UsageError("with --format json nobody can be asked", "pass --yes as well")
+    narrowed = bool(appliance or site or create_stores or allow_removals is not None)
+    saved, desired_state = _saved_plan(target, beside, max_age, narrowed=narrowed)
     scope = open_scope(session_of(context), desired_state, revision, appliance, site)
     if create_stores and (yes or _asked("Make the stores that do not exist yet?")):
         _create_stores(scope)
-    planned = _plan(scope, allow_removals)
+    planned = _plan_again(scope, saved) if saved else _plan(scope, allow_removals)
+    _expect(planned, expect_digest)
     if output_format is Format.TEXT:
         write_plan(planned)
     results: tuple[ApplianceResult, ...] = ()
@@ -76,6 +93,48 @@ def apply(
     elif results:
         sys.stdout.write("\n" + results_text(document, medium_of(sys.stdout)))
     return worst(*exits_of(planned), *(_EXITS[result.outcome] for result in results))
+
+
+def _saved_plan(target: Path, beside: Path | None, max_age: str, *, narrowed: bool) -> tuple[Plan | None, Path]:
+    """A saved plan, where one is named, and the folder of the desired state."""
+    from reconciler.base.clock import system_clock
+    from reconciler.base.references import parse_duration
+    from reconciler.engine.saved import check_age, read_plan
+
+    if not target.is_file():
+        if beside is not None:
+            raise UsageError(f"{target} is no saved plan", "name the plan first, then the desired state")
+        return None, target
+    if narrowed:
+        raise UsageError("a saved plan is carried out as it is", "leave the other options out")
+    try:
+        allowed = parse_duration(max_age)
+    except ValueError as error:
+        raise UsageError(f"--max-age {max_age} is not a duration", "write it like 7d or 48h") from error
+    saved = read_plan(target)
+    check_age(saved, system_clock(), allowed)
+    return saved, beside or DEFAULT_DESIRED_STATE
+
+
+def _plan_again(scope: Scope, saved: Plan) -> Planned:
+    import anyio
+
+    from reconciler.base.clock import system_clock
+    from reconciler.engine.run import plan_again
+
+    with progress("planning") as notify:
+
+        async def make() -> Planned:
+            return await plan_again(saved, scope.state, scope.settings, system_clock, notify=notify)
+
+        return anyio.run(make)
+
+
+def _expect(planned: Planned, digest: str | None) -> None:
+    from reconciler.engine.saved import PLAN_AGAIN
+
+    if digest is not None and planned.plan.digest != digest.strip().lower():
+        raise StaleError(f"the plan has the digest {planned.plan.digest}, not the one that is expected", PLAN_AGAIN)
 
 
 def _create_stores(scope: Scope) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.base.errors import UsageError
 from reconciler.base.memory import without_cycle_search
+from reconciler.base.text import printable
 from reconciler.cli.exits import Exit, worst
 from reconciler.cli.fleet import exits_of, open_scope
 from reconciler.cli.options import (
@@ -42,6 +44,9 @@ def plan(
         typer.Option(metavar="DATE", help="Plan as of a date or instant, like 2026-12-24 or 2026-12-24T08:00:00Z."),
     ] = None,
     allow_removals: AllowRemovals = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the plan, so that `apply FILE` does just this.")
+    ] = None,
     output_format: OutputFormat = Format.TEXT,
     detailed_exitcode: Annotated[
         bool,
@@ -74,8 +79,17 @@ def plan(
         write_json(planned.plan)
     else:
         write_plan(planned)
+    if out is not None:
+        _save(planned.plan, out)
     changes = (_changes(planned.plan),) if detailed_exitcode else ()
     return worst(*exits_of(planned), *changes)
+
+
+def _save(plan: Plan, out: Path) -> None:
+    from reconciler.engine.saved import save_plan
+
+    save_plan(plan, out)
+    sys.stderr.write(printable(f"{out}: saved, digest {plan.digest}") + "\n")
 
 
 def write_plan(planned: Planned) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.apply.executor import Executor
 from reconciler.apply.uploads import Uploads
-from reconciler.base.errors import StoreError, UsageError
+from reconciler.base.errors import StaleError, StoreError, UsageError
 from reconciler.base.memory import without_cycle_search
+from reconciler.engine.saved import PLAN_AGAIN, what_moved
 from reconciler.engine.stores import Stores
 from reconciler.plan.planner import Fleet, make_plan
 from reconciler.plan.rules import JUDGED, RENEWAL_DUE, REQUEST_PENDING
@@ -124,6 +125,27 @@ async def plan_fleet(
     with without_cycle_search():
         observation = await observe_fleet(state, settings, clock, only=only, notify=notify)
         return _plan(state, observation, at or clock(), as_of=at, only=only, allow_removals=allow_removals)
+
+
+async def plan_again(
+    saved: Plan, state: DesiredState, settings: OperatorSettings, clock: Clock, *, notify: Notify | None = None
+) -> Planned:
+    """Plan what a saved plan was made of, for the same instant, from the desired state and the stores as they are now.
+
+    Raises:
+        StaleError: The plan would differ; the message names each thing that moved.
+        UsageError: An appliance that it was asked for is not declared any more.
+    """
+    only = None if saved.basis.only is None else frozenset(saved.basis.only)
+    with without_cycle_search():
+        observation = await observe_fleet(state, settings, clock, only=only, notify=notify)
+        allowed = saved.basis.allow_removals
+        again = _plan(state, observation, saved.made_at, as_of=None, only=only, allow_removals=allowed)
+    moved = what_moved(saved, again.plan)
+    if moved:
+        listed = "\n".join(f"  {each}" for each in moved)
+        raise StaleError(f"the saved plan no longer fits:\n{listed}", PLAN_AGAIN)
+    return again
 
 
 def _plan(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.plan.model import AppliancePlan, Candidate
+    from reconciler.plan.model import Action, AppliancePlan, Candidate
 
 _VOLATILE = {"reason", "hold", "source", "label"}
 
@@ -25,12 +25,17 @@ def digest(appliances: Iterable[AppliancePlan]) -> str:
             "name": each.name,
             "progress": each.progress.value,
             "follows": each.follows,
-            "actions": [action.model_dump(mode="json", exclude=_VOLATILE) for action in each.actions],
+            "actions": [substance(action) for action in each.actions],
             "serving": [[row.name, _served(row.before), _served(row.after)] for row in each.serving],
         }
         for each in appliances
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def substance(action: Action) -> dict[str, object]:
+    """What of an action was reviewed: everything but its sentences and where it is declared."""
+    return action.model_dump(mode="json", exclude=_VOLATILE)
 
 
 def _served(candidates: tuple[Candidate, ...]) -> list[tuple[str, bool]]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from reconciler.base.findings import Finding
 from reconciler.base.references import Duration
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 
 
 class PlanModel(BaseModel):
@@ -287,6 +287,10 @@ class Basis(PlanModel):
     """SHA-256 over the desired state's files."""
     live_digests: dict[str, str] = {}
     """SHA-256 over each observed store."""
+    only: tuple[str, ...] | None = None
+    """The appliances that were asked for; None for all."""
+    allow_removals: int | None = None
+    """The ceiling on removals that was allowed in place of the policy's."""
 
 
 class Summary(PlanModel):
@@ -334,6 +338,8 @@ class Plan(PlanModel):
     """What is left to do by hand."""
     summary: Summary
     """Counts."""
+    checksum: str = ""
+    """SHA-256 over the rest of a saved plan, as canonical JSON; empty where it was not saved."""
 
     @property
     def actions(self) -> tuple[Action, ...]:

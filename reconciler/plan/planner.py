@@ -84,6 +84,8 @@ def make_plan(fleet: Fleet, now: dt.datetime, *, as_of: dt.datetime | None = Non
         revision=fleet.state.revision,
         desired_digest=fleet.state.digest,
         live_digests={name: fleet.stores[name].digest for name in names if name in fleet.stores},
+        only=None if fleet.only is None else tuple(sorted(fleet.only)),
+        allow_removals=fleet.allow_removals,
     )
     plan = Plan(
         made_at=now,
@@ -239,7 +241,11 @@ class _Planner:
             holders = tuple(each for each in holders if each in site)
         key = (target.name, holders)
         if key not in self._supplies:
-            self._supplies[key] = supply_of(target, holders, self.fleet.stores)
+            stopped = target.name in self.fleet.stopped.certificates
+            retired = frozenset(
+                each.sha256 for holder in holders for each in self.fleet.state.appliances[holder].model.retired
+            )
+            self._supplies[key] = supply_of(target, holders, self.fleet.stores, stopped=stopped, retired=retired)
         return self._supplies[key]
 
 

@@ -108,13 +108,20 @@ class _Sweep:
     def _requests(self) -> None:
         """Withdraw requests that are retired, or that nothing declares where only what is declared is held."""
         due, ready = [], {each.id for each in self.course.ready}
+        used_up = {each.public_key for each in self.course.ready if isinstance(each, Import)}
         for request in self.scene.store.requests:
+            if request.public_key in used_up:
+                continue
             standing = self.scene.standings[request.fingerprint]
             retired = standing.kind is RequestClass.RETIRED
             if not retired and (standing.kind is not RequestClass.UNDECLARED or self.scene.keeps_undeclared):
                 continue
             action = self._withdrawal(request, retired=retired)
             if action.id in ready:
+                continue
+            if request.public_key in self._wanted_keys():
+                problem = "is retired, and its key is that of a committed answer"
+                self.findings.append(self._needed(request.fingerprint, action.label, problem))
                 continue
             if self.exceeding:
                 self.later.append(_held(action, "removal-ceiling", self._excess, None))
@@ -160,17 +167,16 @@ class _Sweep:
     def _report_needed(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             if entry.ref in self.scene.retired:
-                self.findings.append(
-                    self._finding(entry, "is retired, and something that is kept needs it as its issuer")
-                )
+                problem = "is retired, and something that is kept needs it as its issuer"
+                self.findings.append(self._needed(entry.ref, entry.label, problem))
 
-    def _finding(self, entry: Entry, problem: str) -> Finding:
+    def _needed(self, fingerprint: str, label: str, problem: str) -> Finding:
         scene = self.scene
         return found(
             RETIRED_NEEDED,
-            f"{entry.label} {problem}",
+            f"{label} {problem}",
             "replace what needs it first, then retire it",
-            position=scene.declared.position("retired", scene.retired[entry.ref]),
+            position=scene.declared.position("retired", scene.retired[fingerprint]),
             about=scene.declared.about,
             appliance=scene.name,
         )
@@ -186,19 +192,22 @@ class _Sweep:
         if not self._holds_a_wanted_key(entry):
             return True
         if entry.ref in self.scene.retired:
-            self.findings.append(self._finding(entry, "is retired, and its key is that of a committed answer"))
+            problem = "is retired, and its key is that of a committed answer"
+            self.findings.append(self._needed(entry.ref, entry.label, problem))
         return False
 
     def _holds_a_wanted_key(self, entry: Entry) -> bool:
         """Whether it has the key of an answer that is committed and not here yet: the key would go with it."""
         if not entry.has_key or entry.certificate is None:
             return False
-        wanted = (
+        return entry.certificate.public_key in self._wanted_keys()
+
+    def _wanted_keys(self) -> frozenset[str]:
+        return frozenset(
             target.material.leaf.public_key
             for target in self.scene.targets
             if target.is_requested and target.material.leaf and self.additions.refs.get(target.name) not in self.current
         )
-        return entry.certificate.public_key in wanted
 
     def _why(self, entry: Entry) -> tuple[Reason, dt.datetime | None] | None:
         """Why a certificate leaves and from which instant on, or None if it stays."""

@@ -96,9 +96,11 @@ class Scene:
             successor: The certificate that counts as it.
             replaced: What it takes the place of, as far as it is here.
         """
-        before = [each for each in replaced if each.ref != successor.ref]
-        chain = frozenset(each for each in target.material.chain if each.is_authority)
-        authorities = self.world.authorities | chain
+        # What else is declared, and its chain, may be on its way too: the answer is the same before and after.
+        others = {each.instance for each in self.targets if each.name != target.name}
+        before = [each for each in replaced if each.ref != successor.ref and each.ref not in others]
+        chains = frozenset(each for one in self.targets for each in one.material.chain if each.is_authority)
+        authorities = self.world.authorities | chains
         roots = self._roots(successor, authorities)
         if not before or any(roots & self._roots(each, authorities) for each in before):
             return ()
@@ -106,7 +108,15 @@ class Scene:
             return ()
         site = self.state.members_with(self.name)
         arrivals = self.supplies[target.name].arrivals
-        return tuple(arrivals[each] for each in site if each in arrivals and each != self.name)
+        return tuple(
+            arrivals[each]
+            for each in site
+            if each in arrivals and each != self.name and not self._retires(each, target)
+        )
+
+    def _retires(self, appliance: str, target: Target) -> bool:
+        """Whether an appliance retires what counts as a declared certificate: then it never arrives there."""
+        return any(each.sha256 == target.instance for each in self.state.appliances[appliance].model.retired)
 
     def _roots(self, entry: Entry, authorities: frozenset[Certificate]) -> frozenset[tuple[bytes, str]]:
         return self.judge.roots(entry.certificate, authorities) if entry.certificate else frozenset()

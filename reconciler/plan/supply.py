@@ -16,7 +16,7 @@ from reconciler.plan.requests import fits
 from reconciler.plan.scene import action_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from reconciler.live.store import LiveCertificate, LiveStore, PendingRequest
     from reconciler.pki.certificate import Certificate
@@ -120,13 +120,22 @@ class Supply:
         return found
 
 
-def supply_of(target: Target, holders: tuple[str, ...], stores: Mapping[str, LiveStore]) -> Supply:
+def supply_of(
+    target: Target,
+    holders: tuple[str, ...],
+    stores: Mapping[str, LiveStore],
+    *,
+    stopped: bool = False,
+    retired: Collection[str] = (),
+) -> Supply:
     """Decide about one certificate.
 
     Args:
         target: The certificate.
         holders: The appliances that should hold it; where its key is made, if anywhere, comes first.
         stores: The observed stores; those of other appliances are passed over.
+        stopped: Whether an error keeps the committed answer from being imported.
+        retired: Fingerprints of requests whose answer nobody waits for.
     """
     seen = {name: stores[name] for name in holders if name in stores}
     live = tuple(name for name, store in seen.items() if _row(store, target.instance))
@@ -137,7 +146,8 @@ def supply_of(target: Target, holders: tuple[str, ...], stores: Mapping[str, Liv
         case Provided():
             return found
         case _:
-            return _requested(found, seen)
+            pending = [each for each in _pending(seen) if each[1].fingerprint not in retired and fits(each[1], target)]
+            return _requested(found, seen, pending, stopped=stopped)
 
 
 def _self_signed(found: Supply, seen: Mapping[str, LiveStore]) -> Supply:
@@ -153,22 +163,24 @@ def _self_signed(found: Supply, seen: Mapping[str, LiveStore]) -> Supply:
     return replace(found, copies=copies, making=Making(maker, target.due))
 
 
-def _requested(found: Supply, seen: Mapping[str, LiveStore]) -> Supply:
+def _requested(
+    found: Supply, seen: Mapping[str, LiveStore], pending: list[tuple[str, PendingRequest]], *, stopped: bool
+) -> Supply:
     target, leaf = found.target, found.target.material.leaf
     if leaf is None:
-        return _asked(found, seen, [each for each in _pending(seen) if fits(each[1], target)])
+        return _asked(found, seen, pending)
     if not found.live and target.due and target.due.code == "declared-anew":
         return replace(found, differs=True)
-    found = replace(found, copies=_copies(found, leaf, seen))
-    if not found.live and not found.copies:
+    copies = _copies(found, leaf, seen)
+    if not found.live and not copies:
         return replace(found, key_missing=True)
+    found = replace(found, copies={} if stopped else copies)
     if not target.due:
         return found
     fitting = [
         (name, request)
-        for name, request in _pending(seen)
-        if fits(request, target)
-        and (request.public_key == leaf.public_key) is target.keeps_key
+        for name, request in pending
+        if (request.public_key == leaf.public_key) is target.keeps_key
         # Importing the answer uses its request up.
         and not (name in found.copies and request.public_key == leaf.public_key)
     ]
@@ -180,20 +192,24 @@ def _asked(found: Supply, seen: Mapping[str, LiveStore], fitting: list[tuple[str
     target, leaf = found.target, found.target.material.leaf
     if fitting:
         return replace(found, awaited=Awaited(*fitting[0], target.due))
-    if leaf and target.keeps_key:
-        return replace(found, making=_with_the_same_key(found, leaf, seen))
+    again = _with_the_same_key(found, leaf, seen) if leaf and target.keeps_key else None
+    if again:
+        return replace(found, making=again)
     maker = found.holders[0]
     if maker not in seen:
         return replace(found, maker_unreachable=True)
     return replace(found, making=Making(maker, target.due))
 
 
-def _with_the_same_key(found: Supply, leaf: Certificate, seen: Mapping[str, LiveStore]) -> Making:
+def _with_the_same_key(found: Supply, leaf: Certificate, seen: Mapping[str, LiveStore]) -> Making | None:
+    """Where a request can use the key of the committed answer again; None where that key only waits in a request."""
     for name, store in seen.items():
         row = _with_key(store, leaf.public_key)
         if row:
             return Making(name, found.target.due, leaf.public_key, row.fingerprint)
-    importer = next(iter(found.copies))
+    importer = next(iter(found.copies), None)
+    if importer is None:
+        return None
     after = action_id(importer, "import", found.target.name)
     return Making(importer, found.target.due, leaf.public_key, leaf.fingerprint, after)
 
