@@ -7,6 +7,7 @@ it is sound and covers it (RFC 9525).
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from reconciler.pki.chain import ChainBuilder
@@ -39,16 +40,28 @@ class Chains:
 class Judge:
     """Says what is good for one appliance's clients at one instant."""
 
-    def __init__(self, clients: Clients, now: dt.datetime, chains: Chains) -> None:
+    def __init__(
+        self, clients: Clients, now: dt.datetime, chains: Chains, builds: tuple[Build, ...] | None = None
+    ) -> None:
         self.clients = clients
         self.now = now
         self._chains = chains
-        self._builds = clients.in_field(now)
+        self._builds = clients.in_field(now) if builds is None else builds
         self._known: dict[tuple[str, bool, frozenset[Certificate]], Reason | None] = {}
 
     def at(self, instant: dt.datetime) -> Judge:
         """The same clients at another instant."""
         return Judge(self.clients, instant, self._chains)
+
+    @cached_property
+    def by_build(self) -> tuple[Judge, ...]:
+        """Judges that each know the clients of one software build in the field; the same one where there is no choice.
+
+        What is good for some clients only is not good, and is still all that these have.
+        """
+        if len(self._builds) < 2:  # noqa: PLR2004 - one has no choice
+            return (self,)
+        return tuple(Judge(self.clients, self.now, self._chains, (build,)) for build in self._builds)
 
     def roots(self, certificate: Certificate, authorities: frozenset[Certificate]) -> frozenset[tuple[bytes, str]]:
         """Subject (DER) and public key of the root of every complete way up from a certificate."""

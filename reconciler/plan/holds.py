@@ -28,8 +28,10 @@ from reconciler.plan.rules import (
     HOLD_OUTLIVES_CERTIFICATE,
     RETIRED_NEEDED,
     SERVED_NAME_LOST,
+    SITE_DIVIDED,
 )
 from reconciler.plan.safety import safe_from
+from reconciler.plan.scene import appliance_of
 from reconciler.plan.steps import Blocked, change
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ def hold(scene: Scene, blocked: tuple[Blocked, ...], world: World, arrivals: Map
 def _hold_one(scene: Scene, blocked: Blocked, world: World, arrivals: Mapping[str, Entry]) -> _Outcome:
     action = blocked.action
     if blocked.waits_for:
-        return _because("follows", f"it follows {', '.join(blocked.waits_for)}"), None, None
+        return _because("follows", f"it follows {', '.join(blocked.waits_for)}"), _left_out(scene, blocked), None
     if isinstance(action, Remove):
         return _removal(scene, action, blocked.harms)
     harm = blocked.harms[0]
@@ -109,6 +111,17 @@ def _hold_one(scene: Scene, blocked: Blocked, world: World, arrivals: Mapping[st
     )
     remedy = f"declare a certificate that is good for {harm.name}"
     return _because(_code(harm), sentence), _find(scene, SERVED_NAME_LOST, action, sentence, remedy), None
+
+
+def _left_out(scene: Scene, blocked: Blocked) -> Finding | None:
+    """Members of a site get the same certificate together, or the ones that are asked for do not get it either."""
+    others = sorted({appliance_of(each) for each in blocked.waits_for} & scene.left_out)
+    if not others:
+        return None
+    problem = f"without {', '.join(others)} the members of the site would differ in {blocked.action.label}"
+    site = scene.state.site_of(scene.name)
+    remedy = f"plan the whole site with --site {site.name}" if site else "plan all of the appliances"
+    return _find(scene, SITE_DIVIDED, blocked.action, problem, remedy)
 
 
 def _removal(scene: Scene, action: Remove, harmed: tuple[Harm, ...]) -> _Outcome:

@@ -122,6 +122,7 @@ class _Planner:
     def __init__(self, fleet: Fleet, now: dt.datetime, planned: frozenset[str]) -> None:
         self.fleet = fleet
         self.now = now
+        self._planned = planned
         self.scenes: dict[str, Scene] = {}
         self.by_hand: dict[str, tuple[ByHand, ...]] = {}
         self._chains = Chains()
@@ -214,6 +215,9 @@ class _Planner:
             neighbours={
                 each: self.fleet.stores[each] for each in state.members_with(name) if each in self.fleet.stores
             },
+            left_out=frozenset(
+                each for each in state.members_with(name) if each in self.fleet.stores and each not in self._planned
+            ),
             tells=tuple(each for each in supplies.values() if name == self._speaker(each)),
         )
 

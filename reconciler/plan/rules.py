@@ -112,6 +112,13 @@ NEWER_THAN_DECLARED = rule(
     "Renew an Expired Certificate",
     "No certificate in a store is newer than the declared one whose common name or alternative names it shares.",
 )
+SITE_DIVIDED = rule(
+    "site-divided",
+    Severity.ERROR,
+    "Copy the SSL Certificate to Privileged Remote Access Failover and Atlas Appliances",
+    "A plan for some members of a site brings them no certificate that the others lack.",
+    Stops.NOTHING,
+)
 EXPIRING_UNDECLARED = rule(
     "expiring-undeclared",
     Severity.WARNING,

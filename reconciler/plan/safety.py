@@ -54,23 +54,30 @@ class Harm:
 def harms(judge: Judge, before: World, after: World, protected: ProtectedNames) -> tuple[Harm, ...]:
     """What a change from one store to another would do to the protected names; empty where it is safe.
 
-    A name that no good certificate may serve now cannot be harmed.
+    A name that no good certificate may serve now cannot be harmed. Each software build in the field is asked by itself:
+    where one does not trust what serves the others, these must not lose it for that.
     """
-    found = []
-    for sent, name in protected.asked:
-        candidates = before.candidates(sent)
-        good = [entry for entry in candidates if judge.is_good(entry, name, before)]
-        if not good:
-            continue
-        bad = {entry.ref for entry in candidates} - {entry.ref for entry in good}
-        until = max(entry.not_after for entry in good)
-        later = [(entry, judge.why_not_good(entry, name, after)) for entry in after.candidates(sent)]
-        joined = next(((entry, why) for entry, why in later if why and entry.ref not in bad), None)
-        if joined:
-            found.append(Harm(sent, name, joined[0], joined[1], until))
-        elif all(why for _, why in later):
-            found.append(Harm(sent, name, None, None, until))
-    return tuple(found)
+    found: dict[str | None, Harm] = {}
+    for clients in judge.by_build:
+        for sent, name in protected.asked:
+            harm = None if sent in found else _harm(clients, before, after, sent, name)
+            if harm:
+                found[sent] = harm
+    return tuple(found.values())
+
+
+def _harm(judge: Judge, before: World, after: World, sent: str | None, name: str) -> Harm | None:
+    candidates = before.candidates(sent)
+    good = [entry for entry in candidates if judge.is_good(entry, name, before)]
+    if not good:
+        return None
+    bad = {entry.ref for entry in candidates} - {entry.ref for entry in good}
+    until = max(entry.not_after for entry in good)
+    later = [(entry, judge.why_not_good(entry, name, after)) for entry in after.candidates(sent)]
+    joined = next(((entry, why) for entry, why in later if why and entry.ref not in bad), None)
+    if joined:
+        return Harm(sent, name, joined[0], joined[1], until)
+    return Harm(sent, name, None, None, until) if all(why for _, why in later) else None
 
 
 def safe_from(

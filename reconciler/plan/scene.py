@@ -46,6 +46,7 @@ class Scene:
         supplies: How the targets come to all appliances that should hold them, by certificate.
         standings: What each pending request is to us, by fingerprint.
         neighbours: The observed stores of the site's members, by name.
+        left_out: The reachable members of the site that are not part of this plan.
         tells: The supplies of which this appliance tells what a person should know.
         elsewhere: Ids of the actions of other appliances that are ready.
     """
@@ -63,6 +64,7 @@ class Scene:
     supplies: Mapping[str, Supply]
     standings: Mapping[str, Standing]
     neighbours: Mapping[str, LiveStore]
+    left_out: frozenset[str]
     tells: tuple[Supply, ...]
     elsewhere: frozenset[str] = frozenset()
 
@@ -120,6 +122,14 @@ class Scene:
 
     def _roots(self, entry: Entry, authorities: frozenset[Certificate]) -> frozenset[tuple[bytes, str]]:
         return self.judge.roots(entry.certificate, authorities) if entry.certificate else frozenset()
+
+    def lacking_elsewhere(self, target: Target) -> tuple[str, ...]:
+        """Ids of the actions that would bring a certificate to members of the site which this plan leaves out.
+
+        Without them an action here would make the members differ, which may not be.
+        """
+        arrivals = self.supplies[target.name].arrivals
+        return tuple(arrivals[each] for each in sorted(self.left_out) if each in arrivals)
 
     def new_ref(self, certificate: str) -> str:
         """What a certificate is called until it exists."""
