@@ -16,10 +16,9 @@ import anyio
 from reconciler.base.errors import ReconcilerError
 from reconciler.engine.stores import Stores
 from reconciler.live.driver import Check, CheckOutcome, driver_types
-from reconciler.live.network import endpoint, split_endpoint
+from reconciler.live.network import endpoint
 from reconciler.live.presented import presented
 from reconciler.live.store import IN_WORDS
-from reconciler.pki.names import parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -118,7 +117,7 @@ class _Examiner:
 
     async def _endpoint(self, name: str) -> Examination:
         """Whether it is known where clients connect to; if so, what they are shown there."""
-        place = self._place(name)
+        place = self.stores.endpoint(name)
         if place is None:
             file = self.state.appliances[name].position().file
             message = "where clients connect to is not known, so what they are shown was not looked at"
@@ -129,23 +128,6 @@ class _Examiner:
         told = known if known == reached else f"{known}, reached at {reached}"
         seen = await _looks(address, (None, *self.state.protected_names(name)))
         return Examination((Check("endpoint", CheckOutcome.OK, told),), seen)
-
-    def _place(self, name: str) -> tuple[str, int] | None:
-        """Host and port of the appliance's endpoint; None where they are not known."""
-        model = self.state.appliances[name].model
-        if model.endpoint is not None:
-            host, port = split_endpoint(model.endpoint)
-            return _normal(host), port
-        driver = driver_types()[self.stores.configuration(name).driver]
-        return (model.hostname, _HTTPS) if driver.endpoint == "hostname" else None
-
-
-def _normal(host: str) -> str:
-    """A host as the operator's settings spell it."""
-    try:
-        return parse_name(host).value
-    except ValueError:
-        return host.lower()
 
 
 async def _looks(

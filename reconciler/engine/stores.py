@@ -10,6 +10,8 @@ import anyio
 
 from reconciler.base.errors import ReconcilerError, StoreError, StoreUnrecognised, UnreadableInput
 from reconciler.live.driver import OpenContext, driver_types
+from reconciler.live.network import HTTPS, split_endpoint
+from reconciler.pki.names import parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -32,6 +34,14 @@ def _operators_file(path: str) -> bytes:
         raise UnreadableInput(f"{path} cannot be read: {error.strerror}", "check the operator settings") from error
 
 
+def _normal(host: str) -> str:
+    """A host as the operator's settings spell it."""
+    try:
+        return parse_name(host).value
+    except ValueError:
+        return host.lower()
+
+
 class Stores:
     """Opens stores, and observes many at once."""
 
@@ -45,8 +55,8 @@ class Stores:
         """The options of an appliance's store: the declared ones, unless the operator puts another in their place."""
         return self._settings.stores.get(appliance, self._state.appliances[appliance].model.store)
 
-    def context(self, appliance: str) -> OpenContext:
-        """What the driver of an appliance is opened with."""
+    def context(self, appliance: str, *, changes: bool = False) -> OpenContext:
+        """What the driver of an appliance is opened with; `changes` where its store will be changed."""
         state, settings = self._state, self._settings
         declared = state.appliances[appliance]
         leaves = (state.material[name].leaf for name in state.certificates_of(appliance) if name in state.material)
@@ -62,12 +72,22 @@ class Stores:
             retired=frozenset(each.sha256 for each in declared.model.retired),
             # What the operator's own file names lies where the operator says, not in what somebody proposes.
             read=_operators_file if appliance in settings.stores else state.tree.read,
+            changes=changes,
         )
 
-    def open(self, appliance: str) -> AbstractAsyncContextManager[Driver]:
-        """Open the store of an appliance."""
+    def open(self, appliance: str, *, changes: bool = False) -> AbstractAsyncContextManager[Driver]:
+        """Open the store of an appliance; `changes` where it will be changed."""
         configuration = self.configuration(appliance)
-        return driver_types()[configuration.driver].open(configuration, self.context(appliance))
+        return driver_types()[configuration.driver].open(configuration, self.context(appliance, changes=changes))
+
+    def endpoint(self, appliance: str) -> tuple[str, int] | None:
+        """Host and port where clients connect to an appliance; None where they are not known."""
+        model = self._state.appliances[appliance].model
+        if model.endpoint is not None:
+            host, port = split_endpoint(model.endpoint)
+            return _normal(host), port
+        driver = driver_types()[self.configuration(appliance).driver]
+        return (model.hostname, HTTPS) if driver.endpoint == "hostname" else None
 
     def create(self, appliance: str) -> bool:
         """Make the store of an appliance where its driver makes stores and there is none yet; whether it did.

@@ -177,6 +177,8 @@ class OpenContext:
         declared: Fingerprints of the committed certificates that are declared for this appliance.
         retired: Fingerprints of the certificates that the appliance must get rid of.
         read: Reads committed material by its path from the root; raises `UnreadableInput`.
+        changes: Whether the store will be changed. Then nobody else's apply is to be at work on it, where that can be
+            seen to.
     """
 
     appliance: str
@@ -188,6 +190,7 @@ class OpenContext:
     declared: frozenset[str] = frozenset()
     retired: frozenset[str] = frozenset()
     read: Callable[[str], bytes] = _nothing_committed
+    changes: bool = False
 
 
 class CheckOutcome(StrEnum):

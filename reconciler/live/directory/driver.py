@@ -6,7 +6,7 @@ not given up when its task is cancelled: it ends first.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 from anyio import CapacityLimiter, to_thread
@@ -100,7 +100,11 @@ class DirectoryDriver:
 
 @asynccontextmanager
 async def _open(configuration: StoreConfiguration, context: OpenContext) -> AsyncIterator[DirectoryDriver]:
-    yield DirectoryDriver(_store(configuration, context))
+    store = _store(configuration, context)
+    with ExitStack() as held:
+        if context.changes:
+            await to_thread.run_sync(held.enter_context, store.reserved())
+        yield DirectoryDriver(store)
 
 
 def _store(configuration: StoreConfiguration, context: OpenContext) -> DirectoryStore:

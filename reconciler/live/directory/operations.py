@@ -7,7 +7,7 @@ out, reload. An operation decides only what the directory should hold afterwards
 from __future__ import annotations
 
 import datetime as dt
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, assert_never, get_args
 
 from reconciler.base.errors import ActionRefused, FormatError, StoreError, StoreUnreachable
@@ -19,7 +19,7 @@ from reconciler.live.directory.files import locked, make_folder, reason
 from reconciler.live.directory.importing import take
 from reconciler.live.directory.reload import run_reload
 from reconciler.live.directory.servable import ServableFile, load_key
-from reconciler.live.directory.snapshot import LOCK, STORE, StoredRequest, holds_files, read_directory
+from reconciler.live.directory.snapshot import LOCK, RESERVED, STORE, StoredRequest, holds_files, read_directory
 from reconciler.live.driver import ExistingKey, NewKey
 from reconciler.live.store import LiveCertificate, LiveStore, Origin, PendingRequest
 from reconciler.pki.certificate import distinguished_name
@@ -30,7 +30,7 @@ from reconciler.pki.selection import CandidateRule
 from reconciler.pki.writing import write_key_pem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from reconciler.base.clock import Clock
@@ -133,6 +133,22 @@ class DirectoryStore:
         """Bring every chain part up to date, and reload, where an interrupted change left that due."""
         if self._look().reload_due:
             self._change(lambda _snapshot, _target: None)
+
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Keep every other apply away from the directory. One that begins meanwhile waits, then looks again.
+
+        Raises:
+            StoreUnreachable: Another process has been at work on it all the time, or it cannot be written.
+        """
+        with ExitStack() as held:
+            if self._root.is_dir():  # where there is none, whatever is asked of it says so
+                try:
+                    make_folder(self._root / STORE)
+                    held.enter_context(locked(self._root / RESERVED, exclusive=True, patience=LOCK_PATIENCE))
+                except OSError as error:
+                    raise self._busy_or(error, StoreUnreachable, "cannot be changed") from error
+            yield
 
     def exists(self) -> bool:
         """Whether the directory holds any file that a front end would try to load, sound or not.

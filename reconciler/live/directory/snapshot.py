@@ -48,6 +48,7 @@ CERTIFICATES = f"{STORE}/certificates"
 REQUESTS = f"{STORE}/requests"
 RELOAD_DUE = f"{STORE}/reload-due"
 LOCK = f"{STORE}/lock"
+RESERVED = f"{STORE}/apply"
 
 _PASSED_OVER = (".key", ".issuer", ".ocsp", ".sctl")
 """Extensions that HAProxy takes for companions of another file (`ssl-load-extra-files`)."""
