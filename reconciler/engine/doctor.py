@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 LOOK_WITHIN = 10.0
 """Seconds that a look at what is presented for one name may take."""
 _LOOKS_AT_ONCE = 4
-_HTTPS = 443
 _log = logging.getLogger(__name__)
 
 

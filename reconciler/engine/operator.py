@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, create_model
 
 from reconciler.base.errors import UnreadableInput, UsageError
-from reconciler.base.references import Model, StoreConfiguration
+from reconciler.base.references import Model, PlacePath, StoreConfiguration
 from reconciler.desired.compose import compose
 from reconciler.desired.explain import explain
 from reconciler.desired.hints import Hints
@@ -46,6 +46,8 @@ class OperatorSettings(Model):
     """Command that reloads a directory store's TLS front end, by appliance: a list of words, run without a shell."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 16
     """Appliances that are worked on at once."""
+    journal: PlacePath | None = None
+    """Folder for the journals of applies, relative to this file; else beneath `XDG_STATE_HOME` or `~/.local/state`."""
     _file: Path | None = None
 
     @property

@@ -46,7 +46,8 @@ class Doctor:
 
     def install(self, driver: DriverType) -> None:
         # The appliances of scenes name the directory driver; here that is another one.
-        self.monkeypatch.setattr("reconciler.engine.doctor.driver_types", lambda: {"directory": driver})
+        for module in ("doctor", "stores"):
+            self.monkeypatch.setattr(f"reconciler.engine.{module}.driver_types", lambda: {"directory": driver})
 
     async def examine(
         self,
