@@ -123,8 +123,8 @@ class Executor:
         self._running.discard(part.name)
         self._turns.call()
 
-    async def _turn(self, is_mine: Callable[[], bool]) -> None:
-        await self._turns.wait(is_mine, lambda: len(self._running))
+    async def _turn(self, is_mine: Callable[[], bool]) -> bool:
+        return await self._turns.wait(is_mine, lambda: len(self._running))
 
     async def _try_keys(self, part: AppliancePlan, steps: list[StepResult]) -> bool:
         """Whether every committed key that will be needed opens: a wrong passphrase shows before anything changes."""
@@ -143,8 +143,9 @@ class Executor:
         """Open the store for as many actions as can run; close it while the next one waits for another appliance."""
         actions, digest = _ready(part), self.plan.basis.live_digests.get(part.name)
         while True:
-            if actions:
-                await self._turn(lambda: self._is_free(actions[len(steps)]))
+            if actions and not await self._turn(lambda: self._is_free(actions[len(steps)])):
+                steps.append(self._not_attempted(actions[len(steps)]))
+                return
             async with limiter, self.open_store(part.name) as driver:
                 await driver.recover()
                 digest = await self._steps(part, driver, steps, digest)
@@ -197,10 +198,8 @@ class Executor:
 
     async def _step(self, action: Action, driver: Driver, store: LiveStore) -> tuple[StepResult, LiveStore]:
         bound = self._bound
-        missing = [each for each in action.depends_on if each not in self._done]
-        if missing:
-            message = f"{', '.join(missing)} did not succeed"
-            return StepResult(action.id, Outcome.NOT_ATTEMPTED, message, "see what came of it"), store
+        if not self._done.issuperset(action.depends_on):
+            return self._not_attempted(action), store
         stale = why_stale(action, store, bound)
         if stale:
             return StepResult(action.id, Outcome.STALE, stale, "plan again"), store
@@ -225,6 +224,10 @@ class Executor:
             message = error.message if error else after.unfinished
             return StepResult(action.id, Outcome.FAILED, message, error.remedy if error else "apply again"), after
         return StepResult(action.id, Outcome.APPLIED, made=made), after
+
+    def _not_attempted(self, action: Action) -> StepResult:
+        missing = ", ".join(each for each in action.depends_on if each not in self._done)
+        return StepResult(action.id, Outcome.NOT_ATTEMPTED, f"{missing} did not succeed", "see what came of it")
 
     async def _perform(self, action: Action, driver: Driver) -> None:
         bound = self._bound

@@ -16,27 +16,29 @@ class Turns:
     def __init__(self) -> None:
         self._called = anyio.Event()
         self._waiting: list[Callable[[], bool]] = []
-        self._stuck = False
 
     def call(self) -> None:
         """Say that something has happened."""
         called, self._called = self._called, anyio.Event()
         called.set()
 
-    async def wait(self, is_over: Callable[[], bool], running: Callable[[], int]) -> None:
+    async def wait(self, is_over: Callable[[], bool], running: Callable[[], int]) -> bool:
         """Wait until a condition holds, or until everybody waits for what nobody is left to bring about.
 
         Args:
             is_over: The condition.
             running: How many tasks there are that have not ended.
+
+        Returns:
+            Whether it holds. Where everybody waits one is told that it never will, and what that one does may help the
+            others.
         """
         self._waiting.append(is_over)
         try:
-            while not is_over() and not self._stuck:
+            while not is_over():
                 if len(self._waiting) == running() and not any(each() for each in self._waiting):
-                    self._stuck = True
-                    self.call()
-                else:
-                    await self._called.wait()
+                    return False
+                await self._called.wait()
+            return True
         finally:
             self._waiting.remove(is_over)

@@ -96,6 +96,12 @@ class Target:
         leaf = self.material.leaf
         return leaf is not None and self.model.renew_with == "same_key" and leaf.key_kind == self.model.key
 
+    @property
+    def differs(self) -> bool:
+        """Whether the committed certificate has other names or another kind of key than are declared."""
+        leaf = self.material.leaf
+        return leaf is not None and (leaf.san_set != frozenset(self.names) or leaf.key_kind != self.model.key)
+
     @cached_property
     def names(self) -> tuple[SubjectAlternativeName, ...]:
         """The declared subject alternative names, in order."""
@@ -157,7 +163,7 @@ def _committed_target(
         return target
     policy = declared.model.renew_before or state.policy.renew_before
     due = why_due(leaf.not_before, leaf.not_after, policy, declared.model.issued_after, now)
-    if not due and (leaf.san_set != frozenset(target.names) or leaf.key_kind != declared.model.key):
+    if not due and target.differs:
         due = Reason(code="declared-anew", sentence="other names or another kind of key are declared now")
     return replace(target, due=due)
 
@@ -206,7 +212,8 @@ def why_due(
     `issued_after` counts from its day on: a date to come would ask for what nobody can issue yet, again and again.
     """
     if renewal_instant(not_before, not_after, renew_before) <= now:
-        return Reason(code="renewal-due", sentence=f"it expires on {not_after:%Y-%m-%d}")
+        ends = "expired" if not_after < now else "expires"
+        return Reason(code="renewal-due", sentence=f"it {ends} on {not_after:%Y-%m-%d}")
     if issued_after:
         start = dt.datetime.combine(issued_after, dt.time(), dt.UTC)
         if not_before < start <= now:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -128,6 +128,10 @@ class _Planner:
         self._chains = Chains()
         self._targets: dict[tuple[str, ...], Mapping[str, Target]] = {}
         self._supplies: dict[tuple[str, tuple[str, ...]], Supply] = {}
+        self._committed_keys: defaultdict[str, set[str]] = defaultdict(set)
+        for name, material in fleet.state.material.items():
+            if material.leaf:
+                self._committed_keys[material.leaf.public_key].add(name)
         self._speakers = frozenset(
             name for name in planned if name in fleet.stores and name not in fleet.stopped.appliances
         )
@@ -135,16 +139,18 @@ class _Planner:
     def parts(self, names: Sequence[str]) -> tuple[AppliancePlan, ...]:
         """Each appliance's part, in the order given.
 
-        An action may wait for one of another appliance. So appliances are planned again for as long as more of what
-        they wait for turns out to be ready elsewhere.
+        An action may wait for one of another appliance. So appliances are planned again for as long as what they wait
+        for turns out to be ready elsewhere, or not to be ready after all; that is taken for final, so this ends.
         """
         parts = {name: self._part(name, frozenset()) for name in names}
-        known: frozenset[str] = frozenset()
-        while (ready := _ready(parts)) != known:
+        known, refuted = frozenset[str](), frozenset[str]()
+        while (ready := _ready(parts) - refuted) != known:
+            refuted |= known - ready
             known = ready
             for name, part in parts.items():
-                if any(not _runs(each) and ready.intersection(each.depends_on) for each in part.actions):
-                    parts[name] = self._part(name, ready)
+                elsewhere = frozenset(each for each in known if appliance_of(each) != name)
+                if any(_is_outdated(each, elsewhere) for each in part.actions):
+                    parts[name] = self._part(name, elsewhere)
         return tuple(part.model_copy(update={"follows": self._follows(part, parts)}) for part in parts.values())
 
     def _part(self, name: str, elsewhere: frozenset[str]) -> AppliancePlan:
@@ -246,15 +252,28 @@ class _Planner:
         key = (target.name, holders)
         if key not in self._supplies:
             stopped = target.name in self.fleet.stopped.certificates
-            retired = frozenset(
-                each.sha256 for holder in holders for each in self.fleet.state.appliances[holder].model.retired
-            )
-            self._supplies[key] = supply_of(target, holders, self.fleet.stores, stopped=stopped, retired=retired)
+            unfit = self._unfit(target, holders)
+            self._supplies[key] = supply_of(target, holders, self.fleet.stores, stopped=stopped, unfit=unfit)
         return self._supplies[key]
+
+    def _unfit(self, target: Target, holders: tuple[str, ...]) -> frozenset[str]:
+        """Fingerprints of requests that are retired, or used up when another declared certificate is imported."""
+        state, stores = self.fleet.state, self.fleet.stores
+        requests = (each for holder in holders if holder in stores for each in stores[holder].requests)
+        answered = {each.fingerprint for each in requests if self._committed_keys[each.public_key] - {target.name}}
+        return frozenset(
+            answered.union(each.sha256 for name in holders for each in state.appliances[name].model.retired)
+        )
 
 
 def _runs(action: Action) -> bool:
     return action.state is State.READY
+
+
+def _is_outdated(action: Action, elsewhere: frozenset[str]) -> bool:
+    """Whether what is ready on other appliances may let an action run that does not, or not let one run that does."""
+    foreign = {each for each in action.depends_on if appliance_of(each) != action.appliance}
+    return not foreign <= elsewhere if _runs(action) else bool(foreign & elsewhere)
 
 
 def _ready(parts: Mapping[str, AppliancePlan]) -> frozenset[str]:

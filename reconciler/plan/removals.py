@@ -74,10 +74,21 @@ def removals(scene: Scene, additions: Additions, course: Course, exceeding: int)
 
 
 def keyed_removals(scene: Scene, course: Course) -> int:
-    """How many certificates with a key, and pending requests, a course removes."""
-    gone = (each for ref, each in scene.world.entries.items() if ref not in course.world.entries)
-    withdrawn = sum(isinstance(each, RemoveRequest) for each in course.ready)
-    return sum(each.has_key for each in gone) + withdrawn
+    """How many certificates with a key, and pending requests, a course removes, apart from what ends anyway."""
+    return sum(
+        isinstance(each, RemoveRequest)
+        or (
+            isinstance(each, Remove)
+            and each.has_key
+            and not _ends_anyway(scene, scene.world.entries[each.fingerprint], each.reason)
+        )
+        for each in course.ready
+    )
+
+
+def _ends_anyway(scene: Scene, entry: Entry, why: Reason) -> bool:
+    """Whether a certificate with a successor is about to expire: kept, it would be a bad one beside a good one."""
+    return why.code == "previous" and entry.not_after - _BEFORE_EXPIRATION <= scene.judge.now
 
 
 class _Sweep:
@@ -256,7 +267,7 @@ class _Sweep:
             action = self._action(entry, why[0])
             if why[1] and why[1] > self.scene.judge.now:
                 self.later.append(_held(action, "keep-previous", "it stays beside its successor", why[1]))
-            elif entry.has_key and self.exceeding:
+            elif entry.has_key and self.exceeding and not _ends_anyway(self.scene, entry, why[0]):
                 self.later.append(_held(action, "removal-ceiling", self._excess, None))
             else:
                 due.append(action)

@@ -126,7 +126,7 @@ def supply_of(
     stores: Mapping[str, LiveStore],
     *,
     stopped: bool = False,
-    retired: Collection[str] = (),
+    unfit: Collection[str] = (),
 ) -> Supply:
     """Decide about one certificate.
 
@@ -135,7 +135,7 @@ def supply_of(
         holders: The appliances that should hold it; where its key is made, if anywhere, comes first.
         stores: The observed stores; those of other appliances are passed over.
         stopped: Whether an error keeps the committed answer from being imported.
-        retired: Fingerprints of requests whose answer nobody waits for.
+        unfit: Fingerprints of requests whose answer it does not wait for.
     """
     seen = {name: stores[name] for name in holders if name in stores}
     live = tuple(name for name, store in seen.items() if _row(store, target.instance))
@@ -146,7 +146,7 @@ def supply_of(
         case Provided():
             return found
         case _:
-            pending = [each for each in _pending(seen) if each[1].fingerprint not in retired and fits(each[1], target)]
+            pending = [each for each in _pending(seen) if each[1].fingerprint not in unfit and fits(each[1], target)]
             return _requested(found, seen, pending, stopped=stopped)
 
 
@@ -169,7 +169,7 @@ def _requested(
     target, leaf = found.target, found.target.material.leaf
     if leaf is None:
         return _asked(found, seen, pending)
-    if not found.live and target.due and target.due.code == "declared-anew":
+    if not found.live and target.differs:
         return replace(found, differs=True)
     copies = _copies(found, leaf, seen)
     if not found.live and not copies:
@@ -177,41 +177,38 @@ def _requested(
     found = replace(found, copies={} if stopped else copies)
     if not target.due:
         return found
-    fitting = [
-        (name, request)
-        for name, request in pending
-        if (request.public_key == leaf.public_key) is target.keeps_key
-        # Importing the answer uses its request up.
-        and not (name in found.copies and request.public_key == leaf.public_key)
-    ]
-    return _asked(found, seen, fitting)
+    renewed = _with_the_same_key(found, leaf, seen, pending) if target.keeps_key else None
+    return renewed or _asked(found, seen, [each for each in pending if each[1].public_key != leaf.public_key])
 
 
 def _asked(found: Supply, seen: Mapping[str, LiveStore], fitting: list[tuple[str, PendingRequest]]) -> Supply:
-    """Wait for the answer to a request that fits, or have one made."""
-    target, leaf = found.target, found.target.material.leaf
+    """Wait for the answer to a request that fits, or have one made for a new key."""
     if fitting:
-        return replace(found, awaited=Awaited(*fitting[0], target.due))
-    again = _with_the_same_key(found, leaf, seen) if leaf and target.keeps_key else None
-    if again:
-        return replace(found, making=again)
+        return replace(found, awaited=Awaited(*fitting[0], found.target.due))
     maker = found.holders[0]
     if maker not in seen:
         return replace(found, maker_unreachable=True)
-    return replace(found, making=Making(maker, target.due))
+    return replace(found, making=Making(maker, found.target.due))
 
 
-def _with_the_same_key(found: Supply, leaf: Certificate, seen: Mapping[str, LiveStore]) -> Making | None:
-    """Where a request can use the key of the committed answer again; None where that key only waits in a request."""
+def _with_the_same_key(
+    found: Supply, leaf: Certificate, seen: Mapping[str, LiveStore], pending: list[tuple[str, PendingRequest]]
+) -> Supply | None:
+    """Wait or ask with the key of the committed answer; None where it only waits in a request that does not fit."""
+    due, key = found.target.due, leaf.public_key
+    for name, request in pending:
+        # Importing the answer uses its request up.
+        if request.public_key == key and name not in found.copies:
+            return replace(found, awaited=Awaited(name, request, due))
     for name, store in seen.items():
-        row = _with_key(store, leaf.public_key)
+        row = _with_key(store, key)
         if row:
-            return Making(name, found.target.due, leaf.public_key, row.fingerprint)
+            return replace(found, making=Making(name, due, key, row.fingerprint))
     importer = next(iter(found.copies), None)
     if importer is None:
         return None
     after = action_id(importer, "import", found.target.name)
-    return Making(importer, found.target.due, leaf.public_key, leaf.fingerprint, after)
+    return replace(found, making=Making(importer, due, key, leaf.fingerprint, after))
 
 
 def _copies(found: Supply, certificate: Certificate, seen: Mapping[str, LiveStore]) -> dict[str, Copy]:

@@ -210,6 +210,12 @@ class TestDue:
     def test_what_was_made_a_moment_ago_is_never_due(self) -> None:
         assert why_due(NOW, NOW + DAY, 365 * DAY, None, NOW) is None
 
+    @pytest.mark.parametrize(("end", "sentence"), [(1, "it expires on 2026-11-24"), (-1, "it expired on 2026-11-22")])
+    def test_the_reason_says_whether_it_has_ended(self, end: int, sentence: str) -> None:
+        reason = why_due(NOW - 90 * DAY, NOW + end * DAY, RENEW, None, NOW)
+        assert reason
+        assert reason.sentence == sentence
+
     @pytest.mark.parametrize(
         ("issued_after", "due"),
         [(dt.date(2026, 11, 22), True), (dt.date(2026, 11, 23), True), (dt.date(2026, 11, 24), False)],

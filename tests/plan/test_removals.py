@@ -327,6 +327,13 @@ class TestCeiling:
         assert steps(plan) == ["remove bare"]
         assert len(held(plan)) == 3
 
+    def test_previous_ones_that_are_about_to_expire_do_not_count(self) -> None:
+        ending = [keyed(leaf(one(), start=-80 - each, end=0.9), f"ending {each}") for each in range(3)]
+        plan = SCENE.plan(store(SETTLED, ending, default=CURRENT))
+        assert sorted(steps(plan)) == [f"remove ending {each}" for each in range(3)]
+        later = [keyed(leaf(one(), start=-80 - each, end=1.1), f"ending {each}") for each in range(3)]
+        assert steps(SCENE.plan(store(SETTLED, later, default=CURRENT))) == []
+
     def test_retired_ones_count_too(self) -> None:
         scene = replace(SCENE, east=retire(*self.THREE))
         plan = scene.plan(store(SETTLED, self.THREE, default=CURRENT))
