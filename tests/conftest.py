@@ -1,11 +1,26 @@
-"""What all tests share: the long proofs say how many cases they have tried."""
+"""What all tests share: journals go where nobody else's are, and the long proofs say how many cases they have tried."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _journals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the journals of every apply, in whatever process, out of the home of whoever runs the tests."""
+    before = os.environ.get("XDG_STATE_HOME")
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+    yield
+    if before is None:
+        del os.environ["XDG_STATE_HOME"]
+    else:
+        os.environ["XDG_STATE_HOME"] = before
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

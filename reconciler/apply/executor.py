@@ -9,45 +9,51 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 from anyio import to_thread
 
 from reconciler.apply.effects import created, has_happened, requested, why_stale
+from reconciler.apply.journal import Journal, Unwritten
 from reconciler.apply.loans import Loans
+from reconciler.apply.perform import describe, perform
 from reconciler.apply.result import ApplianceResult, Outcome, StepResult
-from reconciler.apply.turns import Turns
-from reconciler.base.errors import EffectUnknown, ReconcilerError
-from reconciler.live.driver import CertificateForm, ExistingKey, NewKey
-from reconciler.pki.certificate import distinguished_name
-from reconciler.pki.names import parse_name
+from reconciler.apply.turns import Stop, Turns
+from reconciler.apply.verification import Served
+from reconciler.base.clock import system_clock
+from reconciler.base.errors import ActionRefused, EffectUnknown, ReconcilerError
 from reconciler.plan.model import (
     Action,
     CreateRequest,
     CreateSelfSigned,
     Import,
     KeySource,
-    Remove,
-    RemoveRequest,
-    SetDefault,
     State,
 )
 from reconciler.plan.scene import appliance_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Awaitable, Collection, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from reconciler.apply.loans import Lent
+    from reconciler.apply.safety import Guard
     from reconciler.apply.uploads import Uploads
+    from reconciler.apply.verification import Verified
+    from reconciler.base.clock import Clock
     from reconciler.live.driver import Driver
     from reconciler.live.store import LiveStore
     from reconciler.plan.model import AppliancePlan, Plan
 
 _log = logging.getLogger(__name__)
+_GO_BACK = "see why; to go back, commit what was declared before and apply: what was replaced is still in the store"
 
 Notify: TypeAlias = Callable[[str, str], None]
 """Told of progress: the appliance, and what is happening on it now."""
+
+Verify: TypeAlias = "Callable[[AppliancePlan, Mapping[str, str]], Awaitable[tuple[Verified, ...]]]"
+"""Looks at what an appliance serves, given what came into being in this apply."""
 
 OpenStore: TypeAlias = "Callable[[str], AbstractAsyncContextManager[Driver]]"
 """Opens the store of an appliance, by name."""
@@ -64,6 +70,11 @@ class Executor:
         unfinished: Appliances on which an interrupted change is to be finished first.
         concurrency: How many appliances are worked on at once.
         notify: Told of progress.
+        guards: Watch over the protected names, by appliance.
+        clock: The time, for them.
+        journal: Where it is noted what is done.
+        verify: Looks at what an appliance serves once its actions have run; None where nobody looks.
+        stop: Asks to end after the action in hand.
     """
 
     plan: Plan
@@ -72,6 +83,11 @@ class Executor:
     unfinished: Collection[str] = ()
     concurrency: int = 16
     notify: Notify = lambda appliance, happening: None  # noqa: ARG005 - the names say what it is told
+    guards: Mapping[str, Guard] = field(default_factory=dict)
+    clock: Clock = system_clock
+    journal: Journal = field(default_factory=Unwritten)
+    verify: Verify | None = None
+    stop: Stop = field(default_factory=Stop)
     _done: set[str] = field(default_factory=set)
     _bound: dict[str, str] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
@@ -81,6 +97,7 @@ class Executor:
 
     def __post_init__(self) -> None:
         self._loans = Loans(self.plan)
+        self.stop.then(self._turns.call)
 
     async def run(self) -> tuple[ApplianceResult, ...]:
         """Carry the plan out. Never raises for what goes wrong on an appliance: results say it, by name."""
@@ -110,21 +127,36 @@ class Executor:
 
     async def _appliance(self, part: AppliancePlan, limiter: anyio.CapacityLimiter) -> None:
         steps: list[StepResult] = []
+        served: tuple[Verified, ...] = ()
         problem, remedy = "", ""
         try:
             await self._turn(lambda: self._running.isdisjoint(part.follows))
             if await self._try_keys(part, steps):
                 await self._visits(part, limiter, steps)
+                served = await self._verified(part, steps)
         except Exception as error:  # noqa: BLE001 - a driver may be anyone's; its fault stays on its appliance
             problem, remedy = _explain(error)
         ready = _ready(part)
         steps += [StepResult(action.id, Outcome.NOT_ATTEMPTED) for action in ready[len(steps) :]]
-        self._results[part.name] = ApplianceResult(part.name, _outcome(steps, problem), tuple(steps), problem, remedy)
+        wrong = [each for each in served if each.served is not Served.AS_EXPECTED]
+        if wrong and not problem:
+            problem, remedy = "; ".join(each.sentence for each in wrong), _GO_BACK
+            # Whatever still waits for this appliance is not to go on.
+            self._done.difference_update(step.action for step in steps)
+        outcome = _outcome(steps, problem)
+        self._results[part.name] = ApplianceResult(part.name, outcome, tuple(steps), problem, remedy, served)
         self._running.discard(part.name)
         self._turns.call()
 
+    async def _verified(self, part: AppliancePlan, steps: list[StepResult]) -> tuple[Verified, ...]:
+        """What is served once every action has run; nothing where not all did, or none was to."""
+        if self.verify is None or not steps or any(each.outcome is not Outcome.APPLIED for each in steps):
+            return ()
+        self.notify(part.name, "looking at what is served")
+        return await self.verify(part, self._bound)
+
     async def _turn(self, is_mine: Callable[[], bool]) -> bool:
-        return await self._turns.wait(is_mine, lambda: len(self._running))
+        return await self._turns.wait(lambda: bool(self.stop.why) or is_mine(), lambda: len(self._running))
 
     async def _try_keys(self, part: AppliancePlan, steps: list[StepResult]) -> bool:
         """Whether every committed key that will be needed opens: a wrong passphrase shows before anything changes."""
@@ -171,6 +203,9 @@ class Executor:
             steps.append(StepResult(actions[len(steps)].id, Outcome.STALE, moved, "plan again"))
             return None
         for number, action in enumerate(actions[len(steps) :], len(steps) + 1):
+            if self.stop.why:
+                steps.append(StepResult(action.id, Outcome.NOT_ATTEMPTED, self.stop.why, "apply again to go on"))
+                return None
             if not self._is_free(action):
                 return store.digest
             self.notify(part.name, f"{number}/{len(actions)} {describe(action)}")
@@ -181,6 +216,7 @@ class Executor:
                 message = f"whether it had its effect is not known: {problem}"
                 result = StepResult(action.id, Outcome.FAILED, message, remedy)
             steps.append(result)
+            self.journal.record(result)
             if result.outcome is not Outcome.APPLIED:
                 return None
             await self._lend(action, driver)
@@ -205,7 +241,10 @@ class Executor:
             return StepResult(action.id, Outcome.STALE, stale, "plan again"), store
         error: ReconcilerError | None = None
         try:
-            await self._perform(action, driver)
+            lent = self._loans.get(action.loan) if isinstance(action, Import) and action.loan else None
+            self._guard(action, store, lent)
+            self.journal.intend(action)
+            await perform(action, driver, self.uploads, lent, self._bound)
         except EffectUnknown as unknown:
             error = unknown
         except ReconcilerError as refused:
@@ -229,54 +268,21 @@ class Executor:
         missing = ", ".join(each for each in action.depends_on if each not in self._done)
         return StepResult(action.id, Outcome.NOT_ATTEMPTED, f"{missing} did not succeed", "see what came of it")
 
-    async def _perform(self, action: Action, driver: Driver) -> None:
-        bound = self._bound
-        match action:
-            case CreateSelfSigned():
-                await driver.create_self_signed(_form(action, NewKey(action.key)), action.valid_for)
-            case CreateRequest():
-                key = ExistingKey(action.public_key) if action.public_key else NewKey(action.key)
-                await driver.create_request(_form(action, key))
-            case RemoveRequest():
-                await driver.remove_request(action.fingerprint)
-            case Import():
-                lent = self._loans.get(action.loan) if action.loan else None
-                upload = await to_thread.run_sync(self.uploads.upload, action, lent)
-                await driver.import_(upload)
-            case SetDefault():
-                await driver.set_default(bound.get(action.target, action.target))
-            case Remove():
-                await driver.remove(action.fingerprint)
-            case _:
-                assert_never(action)
+    def _guard(self, action: Action, store: LiveStore, lent: Lent | None) -> None:
+        """See once more, on the store as it is, that an action harms nobody, whatever the plan says.
 
-
-def _form(action: CreateSelfSigned | CreateRequest, key: NewKey | ExistingKey) -> CertificateForm:
-    names = tuple(parse_name(each) for each in action.subject_alternative_names)
-    return CertificateForm(action.friendly_name, key, distinguished_name(list(action.subject)), names)
+        Raises:
+            ActionRefused: It would.
+        """
+        guard = self.guards.get(action.appliance)
+        arriving = self.uploads.certificate(action, lent) if isinstance(action, Import) else None
+        objection = guard.objection(action, store, arriving, self._bound, self.clock()) if guard else ""
+        if objection:
+            raise ActionRefused(f"it was not done, since {objection}", "plan again")
 
 
 def _foreign(action: Action) -> list[str]:
     return [each for each in action.depends_on if appliance_of(each) != action.appliance]
-
-
-def describe(action: Action) -> str:
-    """An action in a few words, for progress."""
-    match action:
-        case CreateSelfSigned():
-            return f"create {action.label}"
-        case CreateRequest():
-            return f"request {action.label}"
-        case RemoveRequest():
-            return f"withdraw the request for {action.label}"
-        case Import():
-            return f"import {action.label}"
-        case SetDefault():
-            return f"make {action.label} the default"
-        case Remove():
-            return f"remove {action.label}"
-        case _:
-            assert_never(action)
 
 
 def _explain(error: Exception) -> tuple[str, str]:

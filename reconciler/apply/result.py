@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reconciler.apply.verification import Verified
 
 
 class Outcome(StrEnum):
@@ -50,6 +54,7 @@ class ApplianceResult:
         steps: One for each ready action, in order.
         message: What went wrong apart from any step (the store could not be opened), or empty.
         remedy: What to do about it, or empty.
+        served: What was seen to be served afterwards, by name; empty where nobody looked.
     """
 
     appliance: str
@@ -57,6 +62,7 @@ class ApplianceResult:
     steps: tuple[StepResult, ...] = ()
     message: str = ""
     remedy: str = ""
+    served: tuple[Verified, ...] = ()
 
     @property
     def failed_step(self) -> int | None:

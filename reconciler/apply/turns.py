@@ -10,6 +10,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class Stop:
+    """A request to end after the action in hand.
+
+    Attributes:
+        why: Why, in a few words; empty as long as nobody asked.
+    """
+
+    def __init__(self) -> None:
+        self.why = ""
+        self._listeners: list[Callable[[], None]] = []
+
+    def then(self, listener: Callable[[], None]) -> None:
+        """Call somebody when it is asked for."""
+        self._listeners.append(listener)
+
+    def request(self, why: str) -> None:
+        """Ask for it."""
+        self.why = why
+        for listener in self._listeners:
+            listener()
+
+
 class Turns:
     """Where tasks wait for what other tasks do."""
 

@@ -44,6 +44,13 @@ class Uploads:
     root: Path
     _keys: dict[str, PrivateKey] = field(default_factory=dict, repr=False)
 
+    def certificate(self, action: Import, lent: Lent | None = None) -> Certificate | None:
+        """The certificate that an import brings, without a look at its key."""
+        material = self.state.material[action.certificate or ""]
+        if action.key_source is KeySource.NONE:
+            return next((each for each in material.chain if each.fingerprint == action.fingerprint), None)
+        return material.leaf or (lent.certificate if lent else None)
+
     def upload(self, action: Import, lent: Lent | None = None) -> Upload:
         """The file for an import.
 

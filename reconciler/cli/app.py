@@ -21,6 +21,7 @@ from reconciler.cli.doctor import doctor
 from reconciler.cli.exits import Exit
 from reconciler.cli.export import export
 from reconciler.cli.help import epilog
+from reconciler.cli.history import history
 from reconciler.cli.inspect import inspect
 from reconciler.cli.lab import lab
 from reconciler.cli.log import debug_log
@@ -60,6 +61,7 @@ _PLAN_HELP = epilog(
         "plan --site access --format json": "one site, for a program",
         "plan --revision main --detailed-exitcode": "a commit, for a pipeline",
         "plan --at 2026-12-24": "what falls due until then",
+        "plan --out plan.json": "saved, so that it can be reviewed and applied as it is",
     },
     Exit.CHANGES,
     Exit.FINDINGS,
@@ -95,6 +97,7 @@ _add(
             "apply": "show the plan, ask, carry it out",
             "apply --appliance east-1": "one appliance",
             "apply --yes --format json": "without asking, for a pipeline",
+            "apply plan.json --yes": "what was saved and reviewed, and nothing else",
         },
         Exit.FINDINGS,
         Exit.STALE,
@@ -149,6 +152,18 @@ _add(
             "export east-1 access --out access.cer": "what is declared as access",
             "export east-1 1a2b3c4d --include certificate,chain > old.p7b": "one by its SHA-256",
             "export east-1 access --include certificate,key --out access.p12": "asks for a passphrase",
+        }
+    ),
+)
+_add(
+    "history",
+    history,
+    "Show what was applied when.",
+    epilog(
+        {
+            "history": "the last applies, and how each ended",
+            "history --show 20261123T120000Z-01": "one of them, with its actions",
+            "history --limit 100 --format json": "for a program",
         }
     ),
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +30,7 @@ from reconciler.cli.session import session_of
 
 if TYPE_CHECKING:
     from reconciler.apply.result import ApplianceResult
+    from reconciler.apply.turns import Stop
     from reconciler.cli.fleet import Scope
     from reconciler.engine.run import Planned
     from reconciler.plan.model import Plan
@@ -43,9 +47,16 @@ _EXITS = {
 def apply(
     context: typer.Context,
     target: Annotated[
-        Path, typer.Argument(metavar="PLAN", help="A saved plan; left out, what is due now is planned and asked about.")
+        Path,
+        typer.Argument(
+            metavar="PLAN",
+            help="A saved plan. Without one, or with a folder in its place, what is due now is planned.",
+            show_default=False,
+        ),
     ] = DEFAULT_DESIRED_STATE,
-    beside: Annotated[Path | None, typer.Argument(metavar="DESIRED_STATE", help="Folder of the desired state.")] = None,
+    beside: Annotated[
+        Path | None, typer.Argument(metavar="DESIRED_STATE", help="Folder of the desired state that it was made from.")
+    ] = None,
     *,
     revision: Revision = None,
     appliance: Appliances = None,
@@ -58,8 +69,8 @@ def apply(
         str | None, typer.Option(metavar="SHA256", help="Carry nothing out but the plan with this digest.")
     ] = None,
     max_age: Annotated[
-        str, typer.Option(metavar="DURATION", help="How old a saved plan may be, like 7d or 48h.")
-    ] = "7d",
+        str | None, typer.Option(metavar="DURATION", help="How old a saved plan may be, like 48h; 7d unless told.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     output_format: OutputFormat = Format.TEXT,
 ) -> Exit:
@@ -73,7 +84,9 @@ def apply(
     if output_format is Format.JSON and not yes:
         raise UsageError("with --format json nobody can be asked", "pass --yes as well")
     narrowed = bool(appliance or site or create_stores or allow_removals is not None)
-    saved, desired_state = _saved_plan(target, beside, max_age, narrowed=narrowed)
+    is_plan = _is_plan(target, beside, max_age, revision)
+    saved = _saved_plan(target, max_age, narrowed=narrowed) if is_plan else None
+    desired_state = (beside or DEFAULT_DESIRED_STATE) if is_plan else target
     scope = open_scope(session_of(context), desired_state, revision, appliance, site)
     if create_stores and (yes or _asked("Make the stores that do not exist yet?")):
         _create_stores(scope)
@@ -95,25 +108,38 @@ def apply(
     return worst(*exits_of(planned), *(_EXITS[result.outcome] for result in results))
 
 
-def _saved_plan(target: Path, beside: Path | None, max_age: str, *, narrowed: bool) -> tuple[Plan | None, Path]:
-    """A saved plan, where one is named, and the folder of the desired state."""
+def _is_plan(target: Path, beside: Path | None, max_age: str | None, revision: str | None) -> bool:
+    """Whether what is named first is a saved plan, and not the folder of the desired state.
+
+    Raises:
+        UsageError: What is named beside makes sense only with a saved plan, or it is nothing at all.
+    """
+    if target.exists() and not target.is_dir():
+        return True
+    if beside is not None:
+        raise UsageError(f"{target} is no saved plan", "name the plan first, then the desired state")
+    if max_age is not None:
+        raise UsageError("--max-age is for a saved plan, and none is named", "name the file of `plan --out`")
+    # A revision may have a folder that the work tree does not have.
+    if not target.exists() and target != DEFAULT_DESIRED_STATE and revision is None:
+        raise UsageError(f"there is no {target}", "name a saved plan, or the folder of a desired state")
+    return False
+
+
+def _saved_plan(path: Path, max_age: str | None, *, narrowed: bool) -> Plan:
     from reconciler.base.clock import system_clock
     from reconciler.base.references import parse_duration
-    from reconciler.engine.saved import check_age, read_plan
+    from reconciler.engine.saved import MAX_AGE, check_age, read_plan
 
-    if not target.is_file():
-        if beside is not None:
-            raise UsageError(f"{target} is no saved plan", "name the plan first, then the desired state")
-        return None, target
     if narrowed:
         raise UsageError("a saved plan is carried out as it is", "leave the other options out")
     try:
-        allowed = parse_duration(max_age)
+        allowed = MAX_AGE if max_age is None else parse_duration(max_age)
     except ValueError as error:
         raise UsageError(f"--max-age {max_age} is not a duration", "write it like 7d or 48h") from error
-    saved = read_plan(target)
+    saved = read_plan(path)
     check_age(saved, system_clock(), allowed)
-    return saved, beside or DEFAULT_DESIRED_STATE
+    return saved
 
 
 def _plan_again(scope: Scope, saved: Plan) -> Planned:
@@ -198,14 +224,39 @@ def _asked(question: str) -> bool:
 
 
 def _carry_out(scope: Scope, planned: Planned) -> tuple[ApplianceResult, ...]:
+    """Carry a plan out under a journal; a signal ends it after the action in hand."""
     import anyio
 
+    from reconciler.apply.journal import WrittenJournal
+    from reconciler.apply.turns import Stop
     from reconciler.base.clock import system_clock
+    from reconciler.engine.journals import journal_folder
     from reconciler.engine.run import apply_planned
 
-    with progress("applying") as notify:
+    folder, root = journal_folder(scope.settings, os.environ), str(Path(scope.state.root).resolve())
+    journal = WrittenJournal(folder, planned.plan, root, system_clock)
+    stop = Stop()
+    with closing(journal), progress("applying") as notify:
 
         async def act() -> tuple[ApplianceResult, ...]:
-            return await apply_planned(planned, scope.settings, system_clock, notify=notify)
+            async with anyio.create_task_group() as group:
+                group.start_soon(_heed_signals, stop)
+                results = await apply_planned(
+                    planned, scope.settings, system_clock, notify=notify, journal=journal, stop=stop
+                )
+                group.cancel_scope.cancel()
+            return results
 
-        return anyio.run(act)
+        results = anyio.run(act)
+        journal.end(results)
+    return results
+
+
+async def _heed_signals(stop: Stop) -> None:
+    import anyio
+
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        async for number in received:
+            sys.stderr.write("reconciler: stopping after the action in hand\n")
+            sys.stderr.flush()
+            stop.request(f"stopped by {number.name}")

@@ -57,9 +57,12 @@ def plan(
     import anyio
 
     from reconciler.base.clock import system_clock
+    from reconciler.engine.files import check_place
     from reconciler.engine.run import plan_fleet
 
     instant = _instant(at) if at is not None else None
+    if out is not None:
+        check_place(out, replace=True)
     scope = open_scope(session_of(context), desired_state, revision, appliance, site)
     with progress("planning") as notify:
 

@@ -20,7 +20,7 @@ def schema(
         str | None,
         typer.Argument(
             metavar="[NAME]",
-            help="fleet, site, appliance, certificate, operator, plan, applied, status, doctor or requests.",
+            help="fleet, site, appliance, certificate, operator, plan, applied, status, doctor, requests or history.",
             show_default=False,
         ),
     ] = None,
@@ -54,10 +54,11 @@ def schema_models() -> tuple[tuple[str, type[BaseModel]], ...]:
     from reconciler.live.driver import driver_types
     from reconciler.plan.model import Plan
     from reconciler.report.doctor import Doctor
+    from reconciler.report.history import History
     from reconciler.report.requests import Requests
     from reconciler.report.results import Applied
     from reconciler.report.status import Status
 
     declared = declared_models({driver: each.configuration for driver, each in driver_types().items()})
-    shown = (("status", Status), ("doctor", Doctor), ("requests", Requests))
+    shown = (("status", Status), ("doctor", Doctor), ("requests", Requests), ("history", History))
     return (*declared, ("operator", settings_model()), ("plan", Plan), ("applied", Applied), *shown)

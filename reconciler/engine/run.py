@@ -6,12 +6,17 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.apply.executor import Executor
+from reconciler.apply.journal import Journal, Unwritten
+from reconciler.apply.safety import Guard
+from reconciler.apply.turns import Stop
 from reconciler.apply.uploads import Uploads
-from reconciler.base.errors import StaleError, StoreError, UsageError
+from reconciler.apply.verification import Verified, verify
+from reconciler.base.errors import StaleError, StoreError, StoreUnreachable, UsageError
 from reconciler.base.memory import without_cycle_search
 from reconciler.engine.saved import PLAN_AGAIN, what_moved
 from reconciler.engine.stores import Stores
@@ -22,7 +27,7 @@ from reconciler.rules.validity import EXPIRES_SOON
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from reconciler.apply.result import ApplianceResult
     from reconciler.base.clock import Clock
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     from reconciler.engine.operator import OperatorSettings
     from reconciler.live.store import LiveStore
     from reconciler.plan.matching import Classified
-    from reconciler.plan.model import Plan
+    from reconciler.plan.model import AppliancePlan, Plan
     from reconciler.plan.requests import Standing
 
 Notify: TypeAlias = Callable[[str, str], None]
@@ -134,18 +139,24 @@ async def plan_again(
 
     Raises:
         StaleError: The plan would differ; the message names each thing that moved.
-        UsageError: An appliance that it was asked for is not declared any more.
     """
     only = None if saved.basis.only is None else frozenset(saved.basis.only)
+    gone = sorted((only or frozenset()) - state.appliances.keys())
+    if gone:
+        raise _stale([f"{each} is not declared any more" for each in gone])
     with without_cycle_search():
         observation = await observe_fleet(state, settings, clock, only=only, notify=notify)
         allowed = saved.basis.allow_removals
         again = _plan(state, observation, saved.made_at, as_of=None, only=only, allow_removals=allowed)
     moved = what_moved(saved, again.plan)
     if moved:
-        listed = "\n".join(f"  {each}" for each in moved)
-        raise StaleError(f"the saved plan no longer fits:\n{listed}", PLAN_AGAIN)
+        raise _stale(moved)
     return again
+
+
+def _stale(moved: Iterable[str]) -> StaleError:
+    listed = "\n".join(f"  {each}" for each in moved)
+    return StaleError(f"the saved plan no longer fits:\n{listed}", PLAN_AGAIN)
 
 
 def _plan(
@@ -196,25 +207,62 @@ def _acknowledged(
 
 
 async def apply_planned(
-    planned: Planned, settings: OperatorSettings, clock: Clock, *, notify: Notify | None = None
+    planned: Planned,
+    settings: OperatorSettings,
+    clock: Clock,
+    *,
+    notify: Notify | None = None,
+    journal: Journal | None = None,
+    stop: Stop | None = None,
 ) -> tuple[ApplianceResult, ...]:
     """Carry a plan out that was just made.
+
+    Args:
+        planned: The plan, and what it was made from.
+        settings: Operator settings.
+        clock: The time.
+        notify: Told of progress.
+        journal: Where it is noted what is done; None for nowhere.
+        stop: Asks to end after the action in hand.
 
     Raises:
         UsageError: It was made as of another instant.
     """
     if planned.plan.as_of is not None:
         raise UsageError("a plan as of another time cannot be applied", "plan again without --at")
-    stores = Stores(planned.state, settings, clock)
+    state, stores = planned.state, Stores(planned.state, settings, clock)
     executor = Executor(
         planned.plan,
-        stores.open,
-        Uploads(planned.state, os.environ, Path(planned.state.root)),
+        partial(stores.open, changes=True),
+        Uploads(state, os.environ, Path(state.root)),
         unfinished=[name for name, store in planned.observation.stores.items() if store.unfinished],
         concurrency=settings.concurrency,
         notify=notify or _silent,
+        guards={name: Guard(state.protected_names(name), state.clients(name)) for name in state.appliances},
+        clock=clock,
+        journal=journal or Unwritten(),
+        verify=_Verifier(stores, settings).verify,
+        stop=stop or Stop(),
     )
     return await executor.run()
+
+
+@dataclass(frozen=True)
+class _Verifier:
+    """Looks at what appliances serve, where it is known where they do and the operator allows the host."""
+
+    stores: Stores
+    settings: OperatorSettings
+
+    async def verify(self, part: AppliancePlan, bound: Mapping[str, str]) -> tuple[Verified, ...]:
+        place = self.stores.endpoint(part.name)
+        if place is None:
+            return ()
+        try:
+            address = self.settings.network.address(*place)
+        except StoreUnreachable:
+            return ()
+        return await verify(part.serving, bound, address)
 
 
 def create_stores(

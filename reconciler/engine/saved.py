@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -18,19 +19,23 @@ from reconciler.base.references import format_duration
 from reconciler.engine.files import write_public
 from reconciler.plan.digest import digest, substance
 from reconciler.plan.model import FORMAT_VERSION, Plan
+from reconciler.plan.rules import UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from reconciler.plan.model import AppliancePlan
+    from reconciler.plan.model import AppliancePlan, Basis
 
 MAX_AGE = dt.timedelta(days=7)
 """How old a saved plan may be when it is applied, unless something else is asked for."""
 _LARGEST = 256 * 1024 * 1024
 _CLOCKS_DIFFER = dt.timedelta(minutes=5)
+_LONG = dt.timedelta(hours=2)
+_SHORT = 12
 PLAN_AGAIN = "plan again, and have it reviewed again"
 """What to do where a saved plan is not carried out."""
+_SAVE = "save one with `reconciler plan --out`"
 _MAJOR = FORMAT_VERSION.partition(".")[0]
 
 
@@ -54,13 +59,15 @@ def read_plan(path: Path) -> Plan:
         StaleError: Something in it was changed after it was saved.
         UsageError: It was made as of another time.
     """
-    document = _document(path)
+    document, checksum = _document(path)
     version = str(document.get("format_version", ""))
     if version.partition(".")[0] != _MAJOR:
         raise UnreadableInput(
             f"{path} has the format {version or 'unknown'}, and {FORMAT_VERSION} is understood", PLAN_AGAIN
         )
-    if document.get("checksum") != _checksum(document):
+    if not document.get("checksum"):
+        raise UnreadableInput(f"{path} holds a plan that was shown and not saved", _SAVE)
+    if document["checksum"] != checksum:
         raise StaleError(f"{path} was changed after it was saved", PLAN_AGAIN)
     try:
         # A newer minor version adds what may be passed over; how to carry it out has not changed.
@@ -69,6 +76,8 @@ def read_plan(path: Path) -> Plan:
         first = error.errors()[0]
         where = ".".join(str(each) for each in first["loc"])
         raise UnreadableInput(f"{path} is not understood: {where}: {first['msg']}", PLAN_AGAIN) from None
+    if plan.made_at.tzinfo is None:
+        raise UnreadableInput(f"{path} does not say in which time zone it was made", PLAN_AGAIN)
     if plan.digest != digest(plan.appliances):
         raise StaleError(f"{path} does not have the digest that it says it has", PLAN_AGAIN)
     if plan.as_of is not None:
@@ -82,10 +91,12 @@ def check_age(plan: Plan, now: dt.datetime, max_age: dt.timedelta = MAX_AGE) -> 
     Raises:
         StaleError: It is, or it was made in the future.
     """
-    if now - plan.made_at > max_age:
-        old = format_duration(dt.timedelta(hours=(now - plan.made_at) // dt.timedelta(hours=1)))
+    age = now - plan.made_at
+    if age > max_age:
+        unit = dt.timedelta(hours=1) if age >= _LONG else dt.timedelta(minutes=1)
+        old = format_duration(age // unit * unit)
         raise StaleError(f"the plan is {old} old, and {format_duration(max_age)} is allowed", PLAN_AGAIN)
-    if plan.made_at - now > _CLOCKS_DIFFER:
+    if -age > _CLOCKS_DIFFER:
         raise StaleError(f"the plan was made in the future, on {plan.made_at:%Y-%m-%d %H:%M} UTC", "check the clocks")
 
 
@@ -94,12 +105,14 @@ def what_moved(saved: Plan, again: Plan) -> tuple[str, ...]:
 
     Commits and line numbers may differ: a merge or a squash of the reviewed tree is the reviewed tree.
     """
-    return () if saved.digest == again.digest else tuple(_moved(saved, again))
+    if saved.digest == again.digest:
+        return ()
+    return tuple(_moved(saved, again)) or ("the appliances are listed otherwise",)
 
 
 def _moved(saved: Plan, again: Plan) -> Iterator[str]:
     if saved.basis.desired_digest != again.basis.desired_digest:
-        yield "the desired state is another one"
+        yield f"the desired state is another one: it was {_tree(saved.basis)}, and is {_tree(again.basis)} now"
     before = {each.name: each for each in saved.appliances}
     after = {each.name: each for each in again.appliances}
     for name in sorted(before.keys() | after.keys()):
@@ -107,34 +120,45 @@ def _moved(saved: Plan, again: Plan) -> Iterator[str]:
             yield f"{name} is {'not declared any more' if name in before else 'declared now'}"
         elif digest((before[name],)) != digest((after[name],)):
             old, new = saved.basis.live_digests.get(name), again.basis.live_digests.get(name)
-            yield f"{name}: {'its store has changed; ' if old != new else ''}{_difference(before[name], after[name])}"
+            changed = "its store has changed; " if old and new and old != new else ""
+            yield f"{name}: {changed}{_difference(before[name], after[name])}"
+
+
+def _tree(basis: Basis) -> str:
+    of_commit = f"that of commit {basis.revision[:_SHORT]}" if basis.revision else "the work tree's"
+    return f"{of_commit} (SHA-256 {basis.desired_digest[:_SHORT]})"
 
 
 def _difference(before: AppliancePlan, after: AppliancePlan) -> str:
     if before.progress != after.progress:
-        return f"it was {before.progress.value}, and is {after.progress.value} now"
+        why = next((each.message for each in after.findings if each.rule == UNREACHABLE.id), "")
+        return f"it was {before.progress.value}, and is {after.progress.value} now" + (f": {why}" if why else "")
     old, new = ({action.id: action for action in part.actions} for part in (before, after))
     gone = [each for each in old if each not in new]
     come = [each for each in new if each not in old]
     differ = [each for each in old if each in new and substance(old[each]) != substance(new[each])]
     parts = (("not planned any more", gone), ("planned now", come), ("planned otherwise", differ))
     told = [f"{', '.join(ids)} {'is' if len(ids) == 1 else 'are'} {how}" for how, ids in parts if ids]
+    if before.follows != after.follows:
+        told.append("it comes after other appliances")
     return "; ".join(told) or "other certificates may be served, or its actions come in another order"
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _document(path: Path) -> tuple[dict[str, Any], str]:
+    """What a file holds, and the checksum that belongs to that."""
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
     except OSError as error:
         raise UnreadableInput(f"{path} cannot be read: {error.strerror}", "name a saved plan") from error
-    try:
-        document = json.loads(content) if len(content) <= _LARGEST else None
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict) or "appliances" not in document:
-        raise UnreadableInput(f"{path} is no saved plan", "save one with `reconciler plan --out`")
-    return document
+    document: Any = None
+    if len(content) <= _LARGEST:
+        # What nests deep may just be readable and not be writable again for its checksum.
+        with suppress(ValueError, RecursionError):
+            document = json.loads(content)
+            if isinstance(document, dict) and "appliances" in document:
+                return document, _checksum(document)
+    raise UnreadableInput(f"{path} is no saved plan", _SAVE)
 
 
 def _checksum(document: dict[str, Any]) -> str:

@@ -54,11 +54,11 @@ class Harm:
 def harms(judge: Judge, before: World, after: World, protected: ProtectedNames) -> tuple[Harm, ...]:
     """What a change from one store to another would do to the protected names; empty where it is safe.
 
-    A name that no good certificate may serve now cannot be harmed. Each software build in the field is asked by itself:
-    where one does not trust what serves the others, these must not lose it for that.
+    A name that no good certificate may serve now cannot be harmed. Beside all clients, those of each software build in
+    the field are asked by themselves: where one does not trust what serves the others, these must not lose it for that.
     """
     found: dict[str | None, Harm] = {}
-    for clients in judge.by_build:
+    for clients in dict.fromkeys((judge, *judge.by_build)):
         for sent, name in protected.asked:
             harm = None if sent in found else _harm(clients, before, after, sent, name)
             if harm:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.apply.executor import describe
+from reconciler.apply.perform import describe
 from reconciler.apply.result import Outcome
+from reconciler.apply.verification import Served
 from reconciler.plan.model import Plan, PlanModel
 from reconciler.report import words
 from reconciler.report.page import Ink, Page, Span
@@ -45,6 +46,17 @@ class Step(PlanModel):
     """SHA-256 of the certificate or request that the appliance made, or empty."""
 
 
+class ServedSeen(PlanModel):
+    """What a client that asks for a name was shown afterwards."""
+
+    name: str | None
+    """The server name; None for a client that sends none."""
+    served: Served
+    """What it was, compared with what the plan foretold."""
+    fingerprint: str = ""
+    """SHA-256 of the certificate that was presented, or empty."""
+
+
 class Result(PlanModel):
     """What came of one appliance."""
 
@@ -60,6 +72,8 @@ class Result(PlanModel):
     """What went wrong apart from any step, or empty."""
     remedy: str = ""
     """What to do about it, or empty."""
+    served: tuple[ServedSeen, ...] = ()
+    """What is served for each protected name afterwards; empty where nobody looked."""
 
 
 class Applied(PlanModel):
@@ -99,6 +113,9 @@ def _result(result: ApplianceResult, actions: Mapping[str, Action]) -> Result:
         steps=steps,
         message=result.message,
         remedy=result.remedy,
+        served=tuple(
+            ServedSeen(name=each.name, served=each.served, fingerprint=each.fingerprint) for each in result.served
+        ),
     )
 
 
@@ -120,6 +137,7 @@ def _write_result(page: Page, result: Result) -> None:
     said = ""
     if result.outcome is Outcome.APPLIED:
         said = f", {done} of {words.counted(total, 'action')}" if total else ": an interrupted change was finished"
+        said += f"; {words.counted(len(result.served), 'name')} served as foretold" if result.served else ""
     number = result.failed_step
     if number is not None:
         step = result.steps[number - 1]

@@ -94,7 +94,12 @@ class Stage:
             concurrency=concurrency,
             notify=lambda appliance, happening: self.told.append((appliance, happening)),
         )
-        results = anyio.run(executor.run)
+
+        async def run() -> tuple[ApplianceResult, ...]:
+            with anyio.fail_after(30):  # nobody waits for each other for ever
+                return await executor.run()
+
+        results = anyio.run(run)
         assert [each.appliance for each in results] == [each.name for each in chosen.appliances]
         return {each.appliance: each for each in results}
 

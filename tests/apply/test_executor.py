@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.apply.executor import describe
+from reconciler.apply.perform import describe
 from reconciler.apply.result import Outcome
-from reconciler.plan.model import Action, State
+from reconciler.plan.model import Action, Plan, State
 from tests.apply.stage import PASSPHRASE, Stage, outcomes
-from tests.plan.scenes import ALL, OWN, Scene, leaf, one, own, provided, say, two
+from tests.plan.scenes import ALL, OWN, Scene, leaf, one, own, provided, requested, say, two
 from tests.support.authority import Issued, make_key, self_signed
 from tests.support.desired import desired
 from tests.support.memory import Fault, MemoryStore, Meter
@@ -379,6 +379,183 @@ class TestFleet:
         assert (meter.most, meter.now) == (most, 0)
 
 
+class TestWaiting:
+    """Appliances that wait for each other's actions; nobody waits for ever."""
+
+    @pytest.mark.parametrize("concurrency", [1, 16])
+    def test_a_change_of_root_goes_on_when_all_have_it(self, concurrency: int) -> None:
+        stores = {name: before() for name in ("east", "west", "north")}
+        it = Stage(replace(CHANGING, north=""), stores)
+        seen: list[bool] = []
+        for store in stores.values():
+            store.meanwhile["set_default", 1] = lambda: seen.append(
+                all(fingerprint(NEW) in each.rows for each in stores.values())
+            )
+        assert {each.outcome for each in it.apply(concurrency=concurrency).values()} == {Outcome.APPLIED}
+        assert seen == [True] * 3
+        assert it.plan().actions == ()
+
+    @pytest.mark.parametrize("call", [("import", 3), ("open", 1), ("observe", 1)])
+    def test_where_one_fails_the_others_keep_what_they_have(self, call: tuple[str, int]) -> None:
+        it = Stage(CHANGING, {"east": before(), "west": before()})
+        it.stores["west"].faults[call] = Fault.UNREACHABLE
+        results = it.apply()
+        assert outcomes(results["east"]) == ["applied"] * 3 + ["not attempted"] * 2
+        assert results["east"].steps[3].message == "west/import/new did not succeed"
+        assert it.stores["east"].default == fingerprint(OLD)
+
+    @staticmethod
+    def waiting(plan: Plan, waits: dict[str, str], follows: dict[str, str]) -> Plan:
+        """The plan with the first action of an appliance waiting for an action, or an appliance following another."""
+        parts = []
+        for part in plan.appliances:
+            first, *rest = part.actions
+            depends = (*first.depends_on, *([waits[part.name]] if part.name in waits else []))
+            actions = (first.model_copy(update={"depends_on": depends}), *rest)
+            behind = (follows[part.name],) if part.name in follows else ()
+            parts.append(part.model_copy(update={"actions": actions, "follows": behind}))
+        return plan.model_copy(update={"appliances": tuple(parts)})
+
+    @pytest.mark.parametrize("concurrency", [1, 16])
+    def test_where_everybody_waits_for_each_other_nothing_is_done(self, concurrency: int) -> None:
+        it = Stage(PAIR, {"east": before(), "west": before()})
+        plan = self.waiting(it.plan(), {"east": "west/import/new", "west": "east/import/new"}, {})
+        results = it.apply(plan, concurrency=concurrency)
+        assert {each.outcome for each in results.values()} == {Outcome.NOT_ATTEMPTED}
+        assert {*outcomes(results["east"]), *outcomes(results["west"])} == {"not attempted"}
+        assert all(each.changes == [] for each in it.stores.values())
+
+    def test_where_each_follows_the_other_both_go_on(self) -> None:
+        it = Stage(PAIR, {"east": before(), "west": before()})
+        plan = self.waiting(it.plan(), {}, {"east": "west", "west": "east"})
+        assert {each.outcome for each in it.apply(plan).values()} == {Outcome.APPLIED}
+
+    def test_where_one_waits_for_whom_it_is_followed_by(self) -> None:
+        it = Stage(PAIR, {"east": before(), "west": before()})
+        plan = self.waiting(it.plan(), {"west": "east/import/new"}, {"east": "west"})
+        results = it.apply(plan)
+        assert {each.outcome for each in results.values()} <= {Outcome.APPLIED, Outcome.NOT_ATTEMPTED}
+
+    def test_what_waits_for_an_appliance_that_is_not_in_the_plan_is_not_attempted(self) -> None:
+        it = Stage(PAIR, {"east": before(), "west": before()})
+        plan = self.waiting(it.plan(), {"west": "north/import/new"}, {})
+        results = it.apply(plan)
+        assert outcomes(results["west"]) == ["not attempted"] * 3
+        assert results["west"].steps[0].message == "north/import/new did not succeed"
+        assert results["east"].outcome is Outcome.APPLIED
+
+
+class TestRequests:
+    """Requests are made, waited for, answered and withdrawn."""
+
+    ANSWER = leaf(one(), start=-10, names=ALL)
+    UNASKED = Scene({"access": requested()})
+    ANSWERED = Scene({"access": requested(ANSWER)})
+
+    def test_a_request_is_made_once(self) -> None:
+        it = Stage(self.UNASKED, {"east": MemoryStore()})
+        assert outcomes(it.apply()["east"]) == ["applied"]
+        [made] = it.stores["east"].requests.values()
+        assert (made.key_kind, [each.value for each in made.subject_alternative_names]) == ("ec-p256", list(ALL))
+        assert dict(made.subject.attributes) == {"CN": "Example remote access", "O": "Example Company", "C": "US"}
+        assert made.public_key in it.stores["east"].keys
+        assert it.apply()["east"].outcome is Outcome.UNCHANGED
+        assert len(it.stores["east"].requests) == 1
+
+    def test_a_request_with_the_same_key(self) -> None:
+        aging = leaf(one(), start=-340, end=20, names=ALL)
+        east = MemoryStore().put(aging, *aging.chain, name="access")
+        it = Stage(Scene({"access": requested(aging)}), {"east": east})
+        assert outcomes(it.apply()["east"]) == ["applied"]
+        assert [each.public_key for each in east.requests.values()] == [aging.certificate.public_key]
+        assert it.apply()["east"].outcome is Outcome.UNCHANGED
+
+    def test_an_effect_that_is_unknown_and_happened_counts_as_applied(self) -> None:
+        it = Stage(self.UNASKED, {"east": MemoryStore()})
+        it.stores["east"].faults["create_request", 1] = Fault.LOST_AFTER
+        assert outcomes(it.apply()["east"]) == ["applied"]
+        assert it.stores["east"].calls.count("create_request") == 1
+
+    @pytest.mark.parametrize("fault", [Fault.LOST_BEFORE, Fault.IGNORE, Fault.REFUSE])
+    def test_one_that_did_not_come_to_be_is_a_failure(self, fault: Fault) -> None:
+        it = Stage(self.UNASKED, {"east": MemoryStore()})
+        it.stores["east"].faults["create_request", 1] = fault
+        assert outcomes(it.apply()["east"]) == ["failed"]
+        assert it.stores["east"].requests == {}
+        assert it.apply()["east"].outcome is Outcome.APPLIED
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            leaf(one(), names=["else.example.com"]),
+            leaf(one(), names=ALL, common_name="Else"),
+            one().issue(ALL, key_kind="ec-p384"),
+        ],
+        ids=["names", "subject", "key"],
+    )
+    def test_what_somebody_else_asks_for_at_the_same_time_is_not_taken_for_it(self, other: Issued) -> None:
+        it = Stage(self.UNASKED, {"east": MemoryStore()})
+        east = it.stores["east"]
+        east.faults["create_request", 1] = Fault.IGNORE
+        east.meanwhile["observe", 2] = lambda: east.ask(other)
+        assert outcomes(it.apply()["east"]) == ["failed"]
+
+    def test_a_request_with_another_key_is_not_taken_for_one_with_the_same(self) -> None:
+        aging = leaf(one(), start=-340, end=20, names=ALL)
+        east = MemoryStore().put(aging, *aging.chain, name="access")
+        it = Stage(Scene({"access": requested(aging)}), {"east": east})
+        east.faults["create_request", 1] = Fault.IGNORE
+        east.meanwhile["observe", 2] = lambda: east.ask(self.ANSWER)
+        assert outcomes(it.apply()["east"]) == ["failed"]
+
+    def test_where_it_cannot_be_told_apart_it_is_a_failure(self) -> None:
+        it = Stage(self.UNASKED, {"east": MemoryStore()})
+        east = it.stores["east"]
+        east.meanwhile["observe", 2] = lambda: east.ask(self.ANSWER)
+        assert outcomes(it.apply()["east"]) == ["failed"]
+
+    def test_an_answer_finds_its_key_in_the_store(self) -> None:
+        it = Stage(self.ANSWERED, {"east": MemoryStore().ask(self.ANSWER)})
+        assert outcomes(it.apply()["east"]) == ["applied"] * 3
+        assert it.stores["east"].live.by_fingerprint[fingerprint(self.ANSWER)].has_key
+        assert it.stores["east"].requests == {}
+
+    def test_an_answer_whose_request_was_withdrawn_meanwhile_is_not_imported(self) -> None:
+        east = MemoryStore().put(*self.ANSWER.chain).ask(self.ANSWER)
+        it = Stage(self.ANSWERED, {"east": east})
+        [pending] = east.requests
+        step = it.apply(meanwhile=lambda: east.drop_request(pending))["east"].steps[0]
+        key = self.ANSWER.certificate.public_key[:16]
+        assert step.outcome is Outcome.STALE
+        assert step.message == f"no certificate and no request in the store has the key {key}"
+        assert east.changes == []
+
+    def withdrawing(self) -> tuple[Stage, MemoryStore, str]:
+        east = MemoryStore().ask(leaf(one(), names=["else.example.com"]))
+        it = Stage(Scene({"own": OWN}, east="undeclared: remove\n"), {"east": east})
+        return it, east, next(iter(east.requests))
+
+    def test_a_request_is_withdrawn(self) -> None:
+        it, east, _ = self.withdrawing()
+        assert outcomes(it.apply()["east"]) == ["applied"] * 2
+        assert east.requests == {}
+
+    @pytest.mark.parametrize(
+        ("fault", "came"),
+        [(Fault.LOST_AFTER, "applied"), (Fault.LOST_BEFORE, "failed"), (Fault.IGNORE, "failed")],
+    )
+    def test_a_withdrawal_is_read_back(self, fault: Fault, came: str) -> None:
+        it, east, _ = self.withdrawing()
+        east.faults["remove_request", 1] = fault
+        assert outcomes(it.apply()["east"]) == ["applied", came]
+
+    def test_a_request_that_is_gone_already_is_stale(self) -> None:
+        it, east, pending = self.withdrawing()
+        east.meanwhile["observe", 2] = lambda: east.drop_request(pending)
+        step = it.apply()["east"].steps[1]
+        assert (step.outcome, step.message) == (Outcome.STALE, f"the request {pending[:16]} is not pending")
+
+
 class TestUnfinished:
     def test_an_interrupted_change_is_finished_even_where_nothing_else_is_to_be_done(self) -> None:
         settled = MemoryStore(unfinished="a reload is due").put(NEW, name="new", default=True).put(*NEW.chain)
@@ -502,12 +679,15 @@ def test_a_committed_pkcs12_file_brings_the_key_along_too() -> None:
 
 
 def test_actions_are_described_in_the_guides_words() -> None:
-    it = Stage(Scene({"new": provided(NEW), "own": OWN}, default="new"), {"east": before()})
-    assert [describe(each) for each in it.plan().actions] == [
+    east = before().ask(leaf(one(), names=["else.example.com"], common_name="Else"))
+    asked = requested(names=["asked.example.com"])
+    scene = Scene({"new": provided(NEW), "own": OWN, "asked": asked}, default="new", east="undeclared: remove\n")
+    assert [describe(each) for each in Stage(scene, {"east": east}).plan().actions if each.state is State.READY] == [
         "import Root Two",
         "import Issuer Two",
         "import new",
         "create own",
+        "request asked",
         "make new the default",
-        "remove old",
+        "withdraw the request for Else",
     ]

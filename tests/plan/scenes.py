@@ -1,24 +1,25 @@
 """Short scenes for tests of planning: what is declared, what a store holds, and the plan that follows.
 
-A scene has one site, `access.example.com`, with the appliance `east` (and `west` where a test asks for a pair). What is
-declared is `provided` unless a test writes its own YAML. Everything is named by its label, so that a test reads like a
-plan: `steps(plan) == ["import new", "default new", "remove old"]`.
+A scene has one site, `access.example.com`, with the appliance `east` (and `west` where a test asks for a pair, and
+`north` for a third). What is declared is `provided` or `requested` unless a test writes its own YAML. Everything is
+named by its label, so that a test reads like a plan: `steps(plan) == ["import new", "default new", "remove old"]`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from reconciler.live.store import LiveCertificate, LiveStore, Operation, Origin
+from reconciler.live.store import LiveCertificate, LiveStore, Operation, Origin, PendingRequest
 from reconciler.pki.certificate import Certificate, distinguished_name
 from reconciler.pki.issuing import self_signed as make_self_signed
 from reconciler.pki.keys import create_key
 from reconciler.pki.names import parse_name
 from reconciler.pki.selection import LIBERAL, CandidateRule
-from reconciler.plan.model import Action, AppliancePlan, Plan, State
+from reconciler.plan.model import Action, AppliancePlan, Import, Plan, State
 from reconciler.plan.planner import Fleet, Planning, make_plan
 from reconciler.rules import Stopped
 from tests.support.authority import DAY, NOW, Authority, Issued, self_signed
@@ -120,6 +121,7 @@ def store(
     rule: CandidateRule = LIBERAL,
     offers: frozenset[Operation] = EVERYTHING,
     unfinished: str = "",
+    requests: Sequence[PendingRequest] = (),
 ) -> LiveStore:
     """A store with these rows and the factory certificate, which is its default unless a test says otherwise."""
     flat = [factory()]
@@ -130,7 +132,26 @@ def store(
         chosen.fingerprint if isinstance(chosen, Certificate | LiveCertificate) else chosen.certificate.fingerprint
     )
     ordered = tuple(sorted(flat, key=lambda each: each.fingerprint))
-    return LiveStore(ordered, default=fingerprint, rule=rule, offers=offers, unfinished=unfinished)
+    pending = tuple(sorted(requests, key=lambda each: each.fingerprint))
+    return LiveStore(ordered, pending, default=fingerprint, rule=rule, offers=offers, unfinished=unfinished)
+
+
+def pending(
+    key: Issued | str,
+    *,
+    names: Sequence[str] = ALL,
+    key_kind: str = "ec-p256",
+    common_name: str = "Example remote access",
+    organization: str = "Example Company",
+) -> PendingRequest:
+    """A pending request as the declaration of `requested` leads to it, with the key of a certificate or one of its own.
+
+    A request is known by its key here: `pending("first")` is always the same one.
+    """
+    public_key = hashlib.sha256(key.encode()).hexdigest() if isinstance(key, str) else key.certificate.public_key
+    identity = hashlib.sha256(f"{public_key} {names} {key_kind} {common_name} {organization}".encode()).hexdigest()
+    subject = distinguished_name([("CN", common_name), ("O", organization), ("C", "US")])
+    return PendingRequest(identity, public_key, key_kind, subject, tuple(map(parse_name, names)), request_data="")
 
 
 @dataclass(frozen=True)
@@ -145,6 +166,30 @@ class Provided:
 def provided(issued: Issued, *, chain: Sequence[Certificate] | None = None, more: str = "") -> Provided:
     """Declare a certificate that was made elsewhere, with the whole of its chain unless a test gives another."""
     return Provided(issued, issued.chain if chain is None else chain, more)
+
+
+@dataclass(frozen=True)
+class Requested:
+    """A declared certificate that a CA signs, and the answer that is committed, if there is one."""
+
+    answer: Issued | None
+    chain: Sequence[Certificate]
+    names: Sequence[str]
+    key: str
+    more: str = ""
+
+
+def requested(
+    answer: Issued | None = None,
+    *,
+    chain: Sequence[Certificate] | None = None,
+    names: Sequence[str] = ALL,
+    key: str = "ec-p256",
+    more: str = "",
+) -> Requested:
+    """Declare a certificate that a CA signs, with the whole of the answer's chain unless a test gives another."""
+    whole = answer.chain if answer else ()
+    return Requested(answer, whole if chain is None else chain, names, key, more)
 
 
 NO_CLIENTS = "client_software: none\n"
@@ -167,13 +212,15 @@ def _root(authority: Authority) -> Certificate:
 class Scene:
     """What a test declares. `plan(...)` puts stores beside it."""
 
-    certificates: Mapping[str, Provided | str] = field(default_factory=dict)
+    certificates: Mapping[str, Provided | Requested | str] = field(default_factory=dict)
     default: str | None = None
     clients: str = NO_CLIENTS
     policy: str = ""
     site: str = ""
     east: str = ""
     west: str | None = None
+    north: str | None = None
+    primary: str = "east"
     trusts: Sequence[Authority] = ()
 
     @property
@@ -181,28 +228,36 @@ class Scene:
         """The desired state."""
         files, committed = dict[str, str](), dict[str, Sequence[Certificate]]()
         for name, each in self.certificates.items():
-            files[f"certificates/{name}.yaml"] = each if isinstance(each, str) else _yaml(name, each)
+            files[f"certificates/{name}.yaml"] = _written(name, each)
             if isinstance(each, Provided):
                 committed[f"certificates/{name}.pem"] = (each.issued.certificate,)
+                committed[f"certificates/{name}-chain.pem"] = tuple(each.chain)
+            if isinstance(each, Requested):
+                committed[f"certificates/{name}.pem"] = (each.answer.certificate,) if each.answer else ()
                 committed[f"certificates/{name}-chain.pem"] = tuple(each.chain)
         for authority in (one(), two(), *self.trusts):
             committed[f"sites/{_root(authority).fingerprint}.pem"] = (_root(authority),)
         default = f"default: {self.default}\n" if self.default else ""
-        pair = "topology: failover\nbackup: west\n" if self.west is not None else ""
+        members = {"east": self.east, "west": self.west, "north": self.north}
+        others = [name for name, more in members.items() if more is not None and name != self.primary]
+        topology = ["", f"topology: failover\nbackup: {others[0] if others else ''}\n"]
+        topology.append(f"topology: atlas\ntraffic_nodes: [{', '.join(others)}]\n")
         files["fleet.yaml"] = f"policy: {{{self.policy}}}\n"
         files["sites/access.yaml"] = (
-            f"hostname: {SITE}\nprimary: east\n{pair}certificates: [{', '.join(self.certificates)}]\n"
+            f"hostname: {SITE}\nprimary: {self.primary}\n{topology[len(others)]}"
+            f"certificates: [{', '.join(self.certificates)}]\n"
             f"{default}{self.clients}{self.site}"
         )
-        files["appliances/east.yaml"] = f"hostname: east.example.com\nstore: {{driver: directory}}\n{self.east}"
-        if self.west is not None:
-            files["appliances/west.yaml"] = f"hostname: west.example.com\nstore: {{driver: directory}}\n{self.west}"
+        for name, more in members.items():
+            if more is not None:
+                files[f"appliances/{name}.yaml"] = f"hostname: {name}.example.com\nstore: {{driver: directory}}\n{more}"
         return desired(files, committed)
 
     def planning(
         self,
         east: LiveStore | None = None,
         west: LiveStore | None = None,
+        north: LiveStore | None = None,
         *,
         now: dt.datetime = NOW,
         failures: Mapping[str, StoreError] | None = None,
@@ -212,9 +267,14 @@ class Scene:
         allow_removals: int | None = None,
     ) -> Planning:
         """Plan it against stores."""
-        stores = {name: each for name, each in (("east", east), ("west", west)) if each is not None}
+        given = {"east": east, "west": west, "north": north}
+        stores = {name: each for name, each in given.items() if each is not None}
         fleet = Fleet(self.state, stores, failures or {}, tuple(findings), stopped or Stopped(), only, allow_removals)
         return make_plan(fleet, now)
+
+    def over(self, stores: Mapping[str, LiveStore], *, stopped: Stopped | None = None) -> Plan:
+        """Plan it against stores by name."""
+        return make_plan(Fleet(self.state, stores, {}, (), stopped or Stopped()), NOW).plan
 
     def plan(self, east: LiveStore, *, now: dt.datetime = NOW, allow_removals: int | None = None) -> Plan:
         """Plan its only appliance."""
@@ -223,6 +283,27 @@ class Scene:
     def classes(self, east: LiveStore) -> dict[str, CertificateClass]:
         """The class of each live certificate of `east`, by friendly name."""
         return {each.live.friendly_name: each.kind for each in self.planning(east).classes["east"].values()}
+
+
+def _written(name: str, each: Provided | Requested | str) -> str:
+    match each:
+        case Provided():
+            return _yaml(name, each)
+        case Requested():
+            return _requested_yaml(name, each)
+        case str():
+            return each
+
+
+def _requested_yaml(name: str, each: Requested) -> str:
+    names = ", ".join(f"'{san}'" for san in each.names)
+    signed = f"signed: {name}.pem, " if each.answer else ""
+    return (
+        f"friendly_name: {name}\n"
+        "subject: {country: US, organization: Example Company, common_name: Example remote access}\n"
+        f"subject_alternative_names: [{names}]\nkey: {each.key}\n"
+        f"source: {{kind: requested, {signed}chain: [{name}-chain.pem]}}\n{each.more}"
+    )
 
 
 def _yaml(name: str, each: Provided) -> str:
@@ -265,6 +346,28 @@ def held(plan: Plan, name: str = "east") -> dict[str, tuple[str, dt.datetime | N
     """The held actions of an appliance: code of the reason and end, where there is one."""
     found = (each for each in part(plan, name).actions if each.state is State.HELD)
     return {say(each): (each.hold.reason.code, each.hold.until) for each in found if each.hold}
+
+
+def waiting(plan: Plan, name: str = "east") -> dict[str, str]:
+    """The actions of an appliance that wait, and the code of what they wait for."""
+    found = (each for each in part(plan, name).actions if each.state is State.WAITING)
+    return {say(each): each.hold.reason.code for each in found if each.hold}
+
+
+def by_hand(plan: Plan, name: str = "east") -> list[str]:
+    """What the interface of an appliance leaves to a person."""
+    return [say(each) for each in part(plan, name).actions if each.state is State.BY_HAND]
+
+
+def told(plan: Plan, code: str) -> list[str]:
+    """What is left to do by hand, of one kind, and where."""
+    return [f"{each.where}: {each.what}" for each in plan.by_hand if each.code == code]
+
+
+def imported(plan: Plan, name: str, label: str) -> Import:
+    """The ready import of a leaf on an appliance, by its label."""
+    found = (each for each in part(plan, name).actions if isinstance(each, Import) and each.role == "leaf")
+    return next(each for each in found if each.label == label)
 
 
 def found(plan: Plan) -> list[str]:

@@ -1,8 +1,9 @@
 """A small universe of fleets and stores, for property tests: everything that makes planning hard, a few of each.
 
 One site with one or two members. Certificates come from a fixed pool of real ones: two roots, an intermediate beneath
-each, a cross-sign, leaves that are valid, expired, still to come, due and older, exact and wildcard names, and a
-self-signed one that is declared by its subject. What is declared is drawn from the same pool.
+each, a cross-sign, leaves that are valid, expired, still to come, due and older, exact and wildcard names, two of them
+with one key, and a self-signed one that is declared by its subject. What is declared is drawn from the same pool:
+brought along with its key, or asked for from a CA, whose answer is committed or not, whose request is pending or not.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from reconciler.live.store import LiveCertificate, LiveStore, Origin
+from reconciler.base.errors import StoreUnreachable
+from reconciler.live.store import LiveCertificate, LiveStore, Operation, Origin
 from reconciler.pki.certificate import distinguished_name
 from reconciler.pki.issuing import self_signed as make_self_signed
 from reconciler.pki.keys import create_key
@@ -21,6 +23,7 @@ from reconciler.pki.names import parse_name
 from reconciler.pki.selection import LIBERAL, CandidateRule
 from reconciler.plan.planner import Fleet, Planning, make_plan
 from reconciler.rules import Stopped
+from tests.plan.scenes import pending
 from tests.support.authority import DAY, NOW, Authority, self_signed
 from tests.support.desired import desired
 
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.desired.state import DesiredState
+    from reconciler.live.store import PendingRequest
     from reconciler.pki.certificate import Certificate
-    from reconciler.plan.model import Action
 
 SITE = "access.example.com"
 MEMBERS = ("east", "west")
@@ -45,6 +48,7 @@ class Pool:
     leaves: Mapping[str, Certificate]
     own: Mapping[str, Certificate]
     factory: Certificate
+    requests: Mapping[str, PendingRequest]
 
 
 @cache
@@ -68,6 +72,7 @@ def pool() -> Pool:
         "by-title": sub_two.issue(["else.example.com"], common_name=SITE, not_before=NOW - 40 * DAY),
         "stranger": sub_two.issue(["else.example.com"], common_name="Stranger"),
     }
+    leaves["renewed"] = sub_one.issue(both, not_before=NOW - 2 * DAY, not_after=NOW + 300 * DAY, key=leaves["old"].key)
     own = {
         name: make_self_signed(create_key("ec-p256"), SUBJECT, [parse_name(SITE)], NOW - days * DAY, 365 * DAY)
         for name, days in (("fresh", 10), ("fresher", 5), ("aging", 340), ("gone", 400))
@@ -82,7 +87,14 @@ def pool() -> Pool:
         "cross-back": one.cross_sign(two),
     }
     issued = {name: each.certificate for name, each in leaves.items()}
-    return Pool(authorities, issued, own, self_signed([], common_name="BeyondTrust Appliance").certificate)
+    factory = self_signed([], common_name="BeyondTrust Appliance").certificate
+    asked = {name: pending(each, names=_names(each.certificate)) for name, each in leaves.items()}
+    asked |= {name: pending(name, names=both) for name in ("a key of its own", "another")}
+    return Pool(authorities, issued, own, factory, asked)
+
+
+def _names(certificate: Certificate) -> list[str]:
+    return [each.value for each in certificate.subject_alternative_names]
 
 
 CHAINS = {
@@ -99,6 +111,10 @@ BUILDS = {
         "client_software:\n  - installed_at: 2025-01-01T00:00:00Z\n    trusts: [root-one.pem]\n"
         "  - installed_at: 2026-11-22T12:00:00Z\n    trusts: [root-one.pem, root-two.pem]\n"
     ),
+    "divided": (
+        "client_software:\n  - installed_at: 2025-01-01T00:00:00Z\n    trusts: [root-one.pem]\n"
+        "  - installed_at: 2026-11-22T12:00:00Z\n    trusts: [root-two.pem]\n"
+    ),
 }
 
 
@@ -108,8 +124,8 @@ def states(draw: st.DrawFn) -> DesiredState:
     members = MEMBERS[: draw(st.integers(1, 2))]
     kept = draw(st.sampled_from(["0", "7"]))
     declared = draw(st.lists(st.sampled_from([*pool().leaves, "own"]), max_size=3, unique=True))
-    if len(members) > 1:
-        declared = [name for name in declared if name != "own"]
+    if {"old", "renewed"} <= {*declared}:  # nobody declares two certificates for one key
+        declared.remove("renewed")
     default = draw(st.sampled_from([*declared, None])) if declared else None
     builds = draw(st.sampled_from(["none", "none", *sorted(BUILDS)]))
     committed: dict[str, tuple[Certificate, ...]] = {
@@ -129,7 +145,7 @@ def states(draw: st.DrawFn) -> DesiredState:
         f"hostname: {SITE}\nprimary: east\ntopology: {topology}\n"
         f"certificates: [{', '.join(declared)}]\n" + (f"default: {default}\n" if default else "") + BUILDS[builds]
     )
-    known = [each.fingerprint for each in _everything()]
+    known = [each.fingerprint for each in _everything()] + [each.fingerprint for each in pool().requests.values()]
     for member in members:
         retired = draw(st.lists(st.sampled_from(known), max_size=2, unique=True))
         listed = "".join(f"  - {{sha256: '{each}', reason: told to}}\n" for each in retired)
@@ -147,10 +163,27 @@ def _certificate(name: str, draw: st.DrawFn) -> str:
             f"subject: {{common_name: Appliance made, organization: Example Company}}\n{issued_after}"
             f"subject_alternative_names: [{SITE}]\nkey: ec-p256\nsource: {{kind: self_signed, valid_for: 365d}}\n"
         )
+    if draw(st.booleans()):
+        return _asked(name, draw)
     return (
         f"subject: {{common_name: Example remote access}}\nsubject_alternative_names: [{SITE}]\nkey: ec-p256\n"
         f"source: {{kind: provided, certificate: {name}.pem, chain: [{name}-chain.pem],"
         " key: k, passphrase: {env: K}}\n"
+    )
+
+
+def _asked(name: str, draw: st.DrawFn) -> str:
+    """A certificate that a CA signs: as its answer is, mostly, or with other names or another kind of key."""
+    leaf = pool().leaves[name]
+    names = draw(st.sampled_from([_names(leaf), _names(leaf), _names(leaf), [SITE]]))
+    quoted = ", ".join(f"'{each}'" for each in names)
+    signed = draw(st.sampled_from([f"signed: {name}.pem, ", f"signed: {name}.pem, ", ""]))
+    return (
+        "subject: {country: US, organization: Example Company, common_name: Example remote access}\n"
+        f"subject_alternative_names: [{quoted}]\nkey: {draw(st.sampled_from(['ec-p256', 'ec-p256', 'ec-p384']))}\n"
+        f"renew_with: {draw(st.sampled_from(['same_key', 'new_key']))}\n"
+        f"{draw(st.sampled_from(['', '', 'issued_after: 2026-11-15']))}\n"
+        f"source: {{kind: requested, {signed}chain: [{name}-chain.pem]}}\n"
     )
 
 
@@ -179,43 +212,29 @@ def stores(draw: st.DrawFn) -> LiveStore:
         rows.append(LiveCertificate(each, f"row {each.fingerprint[:6]}", has_key, origin))
     keyed = [each.fingerprint for each in rows if each.has_key]
     default = draw(st.sampled_from([*keyed, None]))
-    return LiveStore(tuple(rows), default=default, rule=draw(st.sampled_from([LIBERAL, HAPROXY])))
+    requests = draw(st.lists(st.sampled_from([*pool().requests.values()]), max_size=3, unique=True))
+    return LiveStore(
+        tuple(rows),
+        tuple(sorted(requests, key=lambda each: each.fingerprint)),
+        default,
+        draw(st.sampled_from([LIBERAL, HAPROXY])),
+        frozenset(Operation) - draw(st.sampled_from([frozenset()] * 9 + [{each} for each in Operation])),
+    )
 
 
 @st.composite
 def fleets(draw: st.DrawFn) -> Fleet:
-    """A declared fleet and what its members hold; sometimes a certificate is stopped."""
+    """A declared fleet and what its members hold; sometimes a certificate is stopped, or a member cannot be reached."""
     state = draw(states())
     observed = {name: draw(stores()) for name in state.appliances}
+    lost = draw(st.sampled_from([None] * 6 + list(MEMBERS))) if len(observed) > 1 else None
+    failures = {lost: StoreUnreachable("nobody answers", "check the cable")} if lost else {}
+    observed = {name: each for name, each in observed.items() if name != lost}
     names = [*state.certificates]
     stopped = frozenset(draw(st.lists(st.sampled_from(names), max_size=1)) if names else ())
-    return Fleet(state, observed, {}, (), Stopped(certificates=stopped))
+    return Fleet(state, observed, failures, (), Stopped(certificates=stopped))
 
 
 def plan(fleet: Fleet) -> Planning:
     """Plan a fleet of the universe, at `NOW`."""
     return make_plan(fleet, NOW)
-
-
-def perform(store: LiveStore, action: Action, created: dict[str, str]) -> LiveStore:
-    """What an appliance does when it is asked; written from the guide, not from the planner."""
-    rows = {each.fingerprint: each for each in store.certificates}
-    default = store.default
-    match action.kind:
-        case "import":
-            known = {each.fingerprint: each for each in _everything()}
-            old = rows.get(action.fingerprint)
-            has_key = action.role == "leaf" or bool(old and old.has_key)
-            rows[action.fingerprint] = LiveCertificate(known[action.fingerprint], action.label, has_key)
-        case "create_self_signed":
-            names = [parse_name(each) for each in action.subject_alternative_names]
-            subject = distinguished_name(list(action.subject))
-            made = make_self_signed(create_key("ec-p256"), subject, names, NOW, action.valid_for)
-            created[action.new] = made.fingerprint
-            rows[made.fingerprint] = LiveCertificate(made, action.friendly_name, has_key=True)
-        case "set_default":
-            default = created.get(action.target, action.target)
-        case "remove":
-            del rows[action.fingerprint]
-    ordered = tuple(rows[each] for each in sorted(rows))
-    return LiveStore(ordered, default=default, rule=store.rule)

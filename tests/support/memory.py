@@ -17,8 +17,6 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Literal, get_args
 
 from anyio.lowlevel import checkpoint
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from reconciler.base.errors import ActionRefused, EffectUnknown, FormatError, StoreUnreachable
 from reconciler.base.references import StoreConfiguration
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
 
     from reconciler.live.driver import CertificateForm, Driver, ExportOptions, OpenContext, Upload
     from reconciler.pki.certificate import Certificate
+    from reconciler.pki.request import Request
 
 
 class Fault(Enum):
@@ -87,6 +86,7 @@ class MemoryStore:
         calls: Every call, by name.
         faults: What goes wrong, by name and number (from 1) of a call.
         meanwhile: What somebody else does just before a call.
+        exports: What the Export page hands out whatever is asked for, where it is not what it should be.
     """
 
     now: datetime = NOW
@@ -100,6 +100,7 @@ class MemoryStore:
     calls: list[str] = field(default_factory=list)
     faults: dict[tuple[str, int], Fault] = field(default_factory=dict)
     meanwhile: dict[tuple[str, int], Callable[[], object]] = field(default_factory=dict)
+    exports: ExportedFile | None = None
     meter: Meter = field(default_factory=Meter)
 
     def __post_init__(self) -> None:
@@ -122,6 +123,14 @@ class MemoryStore:
             self.add(certificate, name, origin)
             if default:
                 self.default = certificate.fingerprint
+        return self
+
+    def ask(self, issued: Issued) -> MemoryStore:
+        """Put a pending request in that this certificate answers: its subject, its names, its key. Returns itself."""
+        key, certificate = private_key(issued.key), issued.certificate
+        made = certificate_request(key, certificate.subject, certificate.subject_alternative_names)
+        self.keys[key.public_key] = key
+        self.requests[made.fingerprint] = _pending(made)
         return self
 
     def add(self, certificate: Certificate, name: str, origin: Origin = Origin.ADMINISTRATOR) -> None:
@@ -183,14 +192,7 @@ class MemoryDriver:
             key = self._key(form)
             made = certificate_request(key, form.subject, form.subject_alternative_names)
             self._store.keys[key.public_key] = key
-            self._store.requests[made.fingerprint] = PendingRequest(
-                made.fingerprint,
-                made.public_key,
-                made.key_kind,
-                made.subject,
-                made.subject_alternative_names,
-                x509.load_der_x509_csr(made.der).public_bytes(Encoding.PEM).decode(),
-            )
+            self._store.requests[made.fingerprint] = _pending(made)
 
         await self._call("create_request", effect)
 
@@ -246,6 +248,8 @@ class MemoryDriver:
         return made[0]
 
     def _exported(self, fingerprint: str, options: ExportOptions) -> ExportedFile:
+        if self._store.exports:
+            return self._store.exports
         row = self._row(fingerprint)
         leaf, key = row.certificate, self._store.keys.get(row.certificate.public_key)
         builder = ChainBuilder(each.certificate for each in self._store.rows.values())
@@ -307,6 +311,12 @@ class MemoryDriver:
         if fault in _AFTERWARDS:
             error = _AFTERWARDS[fault]()
             raise error
+
+
+def _pending(made: Request) -> PendingRequest:
+    return PendingRequest(
+        made.fingerprint, made.public_key, made.key_kind, made.subject, made.subject_alternative_names, made.pem
+    )
 
 
 def _lost() -> EffectUnknown:
