@@ -1,4 +1,4 @@
-"""What has to come into a store: chain certificates, leaves, requests, and the default among them."""
+"""What has to come into a store: chain certificates, leaves, and the default among them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 from reconciler.base.findings import Finding, found
 from reconciler.desired.models import Provided, SelfSigned
 from reconciler.pki.chain import needed_issuers
+from reconciler.plan.asking import answer, answer_elsewhere, request
 from reconciler.plan.model import (
     Action,
-    CreateRequest,
     CreateSelfSigned,
     Expectation,
-    Hold,
     Import,
     KeySource,
-    Reason,
     SetDefault,
     State,
 )
@@ -27,7 +25,7 @@ from reconciler.plan.world import Entry, entry_of
 if TYPE_CHECKING:
     from reconciler.pki.certificate import Certificate
     from reconciler.plan.matching import Target
-    from reconciler.plan.supply import Awaited, Copy, Making
+    from reconciler.plan.supply import Copy
 
 
 @dataclass
@@ -74,13 +72,13 @@ def _add_target(scene: Scene, target: Target, result: Additions) -> None:
     making, awaited = supply.making, supply.awaited
     # What stops a committed answer does not stop the request for the next one: that is how it is mended.
     if making and making.appliance == scene.name and target.is_requested:
-        result.actions.append(_request(scene, target, making))
+        result.actions.append(request(scene, target, making))
     elif making and making.appliance == scene.name and target.name not in scene.stopped:
         _add_self_signed(scene, target, result)
     elif awaited and awaited.appliance == scene.name:
-        result.waiting.append(_answer(scene, target, awaited))
+        result.waiting.append(answer(scene, target, awaited))
     elif supply.key_missing and supply.unreachable and supply.lacking[:1] == (scene.name,):
-        result.waiting.append(_answer_elsewhere(scene, target, supply.unreachable))
+        result.waiting.append(answer_elsewhere(scene, target, supply.unreachable))
 
 
 def _is_retired(scene: Scene, target: Target, result: Additions) -> bool:
@@ -139,13 +137,13 @@ def _add_provided(scene: Scene, target: Target, chain: tuple[str, ...], result: 
     leaf = target.material.leaf
     if leaf is None:  # the loader has said why
         return
-    entry = entry_of(leaf, _label(target), has_key=True)
+    entry = entry_of(leaf, target.label, has_key=True)
     action = Import(
         id=scene.action_id("import", target.name),
         appliance=scene.name,
         certificate=target.name,
         label=entry.label,
-        reason=_why_missing(scene, target),
+        reason=scene.why_missing(target),
         source=source(target.declared.position("source", "certificate")),
         depends_on=(*chain, *scene.lacking_elsewhere(target)),
         role="leaf",
@@ -160,8 +158,8 @@ def _add_provided(scene: Scene, target: Target, chain: tuple[str, ...], result: 
 
 def _add_copy(scene: Scene, target: Target, copy: Copy, chain: tuple[str, ...], result: Additions) -> None:
     """Import what was made or asked for on some appliance: with the store's own key, or with a copy of a peer's."""
-    label, certificate = _label(target), copy.certificate
-    why = _why_missing(scene, target)
+    label, certificate = target.label, copy.certificate
+    why = scene.why_missing(target)
     if copy.loan:
         why = reason("copy", f"{why.sentence}; its key is copied from {copy.loan.appliance}")
     entry = entry_of(certificate, label, has_key=True) if certificate else _made_here(scene, target, copy.ref)
@@ -202,14 +200,14 @@ def _absent(scene: Scene, leaf: Certificate) -> tuple[str, ...]:
 
 
 def _add_self_signed(scene: Scene, target: Target, result: Additions) -> None:
-    model, ref, label = target.model, scene.new_ref(target.name), _label(target)
+    model, ref, label = target.model, scene.new_ref(target.name), target.label
     assert isinstance(model.source, SelfSigned)  # noqa: S101 - only these are made whole
     action = CreateSelfSigned(
         id=scene.action_id("create", target.name),
         appliance=scene.name,
         certificate=target.name,
         label=label,
-        reason=target.due or _why_missing(scene, target),
+        reason=target.due or scene.why_missing(target),
         source=source(target.declared.position("source", "kind")),
         depends_on=scene.lacking_elsewhere(target),
         new=ref,
@@ -228,7 +226,7 @@ def _made_here(scene: Scene, target: Target, ref: str) -> Entry:
     assert isinstance(model.source, SelfSigned)  # noqa: S101 - nothing else comes into being on an appliance
     return Entry(
         ref=ref,
-        label=_label(target),
+        label=target.label,
         certificate=None,
         has_key=True,
         common_name=model.subject.common_name,
@@ -236,78 +234,6 @@ def _made_here(scene: Scene, target: Target, ref: str) -> Entry:
         not_before=now,
         not_after=now + model.source.valid_for,
     )
-
-
-def _request(scene: Scene, target: Target, making: Making) -> CreateRequest:
-    model = target.model
-    return CreateRequest(
-        id=scene.action_id("request", target.name),
-        appliance=scene.name,
-        certificate=target.name,
-        label=_label(target),
-        reason=making.why or reason("missing", "no certificate and no request for it is there yet"),
-        source=source(target.declared.position("source", "kind")),
-        depends_on=(making.after,) if making.after else (),
-        friendly_name=_label(target),
-        subject=model.subject.distinguished_name.attributes,
-        subject_alternative_names=tuple(each.value for each in target.names),
-        key=model.key,
-        public_key=making.public_key,
-        expects=Expectation(present=(making.holder,) if making.holder else ()),
-    )
-
-
-def _answer(scene: Scene, target: Target, awaited: Awaited) -> Import:
-    """The import that a pending request will lead to."""
-    request = awaited.request
-    sentence = f"the CA's answer to the request {request.fingerprint[:16]} is not committed yet"
-    waits = Hold(reason=reason("answer-awaited", sentence))
-    why = awaited.why or reason("missing", "it is declared and not in the store")
-    return _later(scene, target, why, waits, request.public_key, request.fingerprint)
-
-
-def _answer_elsewhere(scene: Scene, target: Target, unreachable: tuple[str, ...]) -> Import:
-    """The import of an answer whose key may be on an appliance that cannot be reached."""
-    leaf, where = target.material.leaf, ", ".join(unreachable)
-    waits = Hold(reason=reason("key-unreachable", f"its key may be on {where}, which cannot be reached"))
-    key = leaf.public_key if leaf else None
-    return _later(scene, target, _why_missing(scene, target), waits, key, None)
-
-
-def _later(
-    scene: Scene, target: Target, why: Reason, waits: Hold, public_key: str | None, request: str | None
-) -> Import:
-    leaf = target.material.leaf if request is None else None
-    return Import(
-        id=scene.action_id("answer", target.name),
-        appliance=scene.name,
-        state=State.WAITING,
-        certificate=target.name,
-        label=_label(target),
-        reason=why,
-        hold=waits,
-        source=source(target.declared.position("source", "kind")),
-        role="leaf",
-        fingerprint=leaf.fingerprint if leaf else f"answer:{target.name}@{scene.name}",
-        public_key=public_key,
-        friendly_name=_label(target),
-        key_source=KeySource.STORE,
-        expects=Expectation(requests=(request,) if request else ()),
-    )
-
-
-def _label(target: Target) -> str:
-    return target.model.friendly_name or target.name
-
-
-def _why_missing(scene: Scene, target: Target) -> Reason:
-    leaf = target.material.leaf
-    if leaf and leaf.fingerprint in scene.world.entries:
-        return reason("key-missing", "it is there without its key")
-    replaced = [each for each in scene.world.entries.values() if each.has_key and target.shares_a_name_with(each)]
-    if replaced:
-        return reason("replaces", f"it takes the place of {replaced[0].label}")
-    return reason("missing", "it is declared and not in the store")
 
 
 def _add_default(scene: Scene, result: Additions) -> None:

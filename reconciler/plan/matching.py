@@ -86,6 +86,11 @@ class Target:
         return self.declared.model
 
     @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.model.friendly_name or self.name
+
+    @property
     def is_requested(self) -> bool:
         """Whether a CA signs it, for a key that is made on an appliance."""
         return isinstance(self.model.source, Requested)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.base.findings import Finding, found
-from reconciler.base.text import printable
 from reconciler.pki.chain import may_have_issued
+from reconciler.plan.asking import withdrawal
 from reconciler.plan.goodness import instant
 from reconciler.plan.matching import CertificateClass
 from reconciler.plan.model import (
@@ -35,7 +35,6 @@ from reconciler.plan.steps import Course, run
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from reconciler.live.store import PendingRequest
     from reconciler.plan.additions import Additions
     from reconciler.plan.matching import Target
     from reconciler.plan.world import Entry
@@ -127,7 +126,7 @@ class _Sweep:
             retired = standing.kind is RequestClass.RETIRED
             if not retired and (standing.kind is not RequestClass.UNDECLARED or self.scene.keeps_undeclared):
                 continue
-            action = self._withdrawal(request, retired=retired)
+            action = withdrawal(self.scene, request, retired=retired)
             if action.id in ready:
                 continue
             if request.public_key in self._wanted_keys():
@@ -140,24 +139,6 @@ class _Sweep:
                 due.append(action)
         scene = self.scene
         self.course = run(due, self.course, {}, scene.judge, scene.protected, scene.store.offers)
-
-    def _withdrawal(self, request: PendingRequest, *, retired: bool) -> RemoveRequest:
-        scene = self.scene
-        why = reason("undeclared", "nothing declares it, and this appliance holds only what is declared")
-        position = scene.declared.position("undeclared")
-        if retired:
-            index = scene.retired[request.fingerprint]
-            why = reason("retired", f"it is retired: {scene.declared.model.retired[index].reason}")
-            position = scene.declared.position("retired", index)
-        return RemoveRequest(
-            id=scene.action_id("withdraw", request.fingerprint),
-            appliance=scene.name,
-            label=printable(request.subject.display),
-            reason=why,
-            source=source(position),
-            fingerprint=request.fingerprint,
-            expects=Expectation(requests=(request.fingerprint,)),
-        )
 
     def _authorities(self) -> None:
         loose = [each for each in self.course.world.entries.values() if each.is_authority and self._may_leave(each)]

@@ -83,6 +83,16 @@ class Scene:
         """Whether certificates that nothing declares are left alone."""
         return self.declared.model.undeclared == "keep"
 
+    def why_missing(self, target: Target) -> Reason:
+        """Why a declared certificate that is not there has to come."""
+        leaf = target.material.leaf
+        if leaf and leaf.fingerprint in self.world.entries:
+            return reason("key-missing", "it is there without its key")
+        replaced = [each for each in self.world.entries.values() if each.has_key and target.shares_a_name_with(each)]
+        if replaced:
+            return reason("replaces", f"it takes the place of {replaced[0].label}")
+        return reason("missing", "it is declared and not in the store")
+
     def target(self, certificate: str) -> Target:
         """A declared certificate of this appliance, by name."""
         return next(each for each in self.targets if each.name == certificate)

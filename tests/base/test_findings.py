@@ -6,7 +6,8 @@ import pytest
 
 from reconciler.base.findings import Finding, Kind, ObjectName, Severity, Stops, found, rule, rules, sort_key
 from reconciler.base.position import Position
-from reconciler.plan.rules import UNDECLARED, UNREACHABLE, UNSUPPORTED_SOURCE
+from reconciler.plan.rules import UNDECLARED, UNREACHABLE
+from reconciler.rules.material import SIGNED_MISMATCH
 
 
 def finding(position: Position | None = None, appliance: str | None = None, **more: str) -> Finding:
@@ -25,7 +26,7 @@ def test_rules_are_listed_by_id() -> None:
 
 
 def test_an_error_stops_its_site_unless_its_rule_says_otherwise() -> None:
-    assert UNSUPPORTED_SOURCE.stops is Stops.CERTIFICATE
+    assert SIGNED_MISMATCH.stops is Stops.CERTIFICATE
     assert UNREACHABLE.stops is Stops.NOTHING
     assert UNDECLARED.stops is Stops.NOTHING
     assert finding().stops is Stops.SITE
