@@ -61,7 +61,7 @@ def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
     of_its_own = [Exit.DONE, Exit.COULD_NOT, Exit.DONE, Exit.DONE, Exit.DONE]
     for_support = [Exit.DONE]
     in_the_lab = [Exit.DONE, Exit.DONE, Exit.DONE]
-    assert codes == of_its_own + for_support + in_the_lab
+    assert codes == of_its_own + saved + for_support + in_the_lab
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: str(block).split()[1])
