@@ -59,6 +59,7 @@ def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
                     codes.append(done.returncode)
                     assert "Traceback" not in done.stderr
     of_its_own = [Exit.DONE, Exit.COULD_NOT, Exit.DONE, Exit.DONE, Exit.DONE]
+    saved = [Exit.DONE, Exit.DONE]
     for_support = [Exit.DONE]
     in_the_lab = [Exit.DONE, Exit.DONE, Exit.DONE]
     assert codes == of_its_own + saved + for_support + in_the_lab
