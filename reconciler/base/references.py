@@ -56,6 +56,11 @@ class StoreConfiguration(Model):
     driver: str
     """Which driver: the name of its entry point."""
 
+    @property
+    def place(self) -> str:
+        """The store that is meant, in a line for people and for the digest of a plan: it names no secret."""
+        return self.driver
+
 
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([dhm])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}

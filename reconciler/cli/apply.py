@@ -13,8 +13,10 @@ import typer
 
 from reconciler.apply.result import Outcome
 from reconciler.base.errors import StaleError, UsageError
+from reconciler.base.text import printable
 from reconciler.cli.exits import Exit, worst
 from reconciler.cli.fleet import exits_of, open_scope
+from reconciler.cli.interrupted import tell_interrupted
 from reconciler.cli.options import (
     DEFAULT_DESIRED_STATE,
     AllowRemovals,
@@ -88,6 +90,7 @@ def apply(
     saved = _saved_plan(target, max_age, narrowed=narrowed) if is_plan else None
     desired_state = (beside or DEFAULT_DESIRED_STATE) if is_plan else target
     scope = open_scope(session_of(context), desired_state, revision, appliance, site)
+    was_interrupted = tell_interrupted(scope)
     if create_stores and (yes or _asked("Make the stores that do not exist yet?")):
         _create_stores(scope)
     planned = _plan_again(scope, saved) if saved else _plan(scope, allow_removals)
@@ -100,6 +103,8 @@ def apply(
             sys.stderr.write("reconciler: nothing was applied\n")
             return Exit.COULD_NOT
         results = _carry_out(scope, planned)
+    elif was_interrupted and scope.only is None and not planned.observation.failures:
+        _carry_out(scope, planned)  # nothing: but a journal that has an end tells everybody that nothing is left
     document = applied(planned.plan, results)
     if output_format is Format.JSON:
         write_json(document)
@@ -249,6 +254,8 @@ def _carry_out(scope: Scope, planned: Planned) -> tuple[ApplianceResult, ...]:
 
         results = anyio.run(act)
         journal.end(results)
+    if journal.problem:
+        sys.stderr.write(printable(f"reconciler: {journal.problem}") + "\n")
     return results
 
 

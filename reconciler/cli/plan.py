@@ -14,6 +14,7 @@ from reconciler.base.memory import without_cycle_search
 from reconciler.base.text import printable
 from reconciler.cli.exits import Exit, worst
 from reconciler.cli.fleet import exits_of, open_scope
+from reconciler.cli.interrupted import tell_interrupted
 from reconciler.cli.options import (
     DEFAULT_DESIRED_STATE,
     AllowRemovals,
@@ -64,6 +65,7 @@ def plan(
     if out is not None:
         check_place(out, replace=True)
     scope = open_scope(session_of(context), desired_state, revision, appliance, site)
+    tell_interrupted(scope)
     with progress("planning") as notify:
 
         async def make() -> Planned:

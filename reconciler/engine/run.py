@@ -129,7 +129,7 @@ async def plan_fleet(
     """
     with without_cycle_search():
         observation = await observe_fleet(state, settings, clock, only=only, notify=notify)
-        return _plan(state, observation, at or clock(), as_of=at, only=only, allow_removals=allow_removals)
+        return _plan(state, settings, observation, at or clock(), as_of=at, only=only, allow_removals=allow_removals)
 
 
 async def plan_again(
@@ -147,7 +147,7 @@ async def plan_again(
     with without_cycle_search():
         observation = await observe_fleet(state, settings, clock, only=only, notify=notify)
         allowed = saved.basis.allow_removals
-        again = _plan(state, observation, saved.made_at, as_of=None, only=only, allow_removals=allowed)
+        again = _plan(state, settings, observation, saved.made_at, as_of=None, only=only, allow_removals=allowed)
     moved = what_moved(saved, again.plan)
     if moved:
         raise _stale(moved)
@@ -161,6 +161,7 @@ def _stale(moved: Iterable[str]) -> StaleError:
 
 def _plan(
     state: DesiredState,
+    settings: OperatorSettings,
     observation: Observation,
     now: dt.datetime,
     *,
@@ -178,6 +179,7 @@ def _plan(
         stopped(state, accepted),
         only,
         allow_removals,
+        {name: each.place for name, each in settings.stores.items()},
     )
     planning = make_plan(fleet, now, as_of=as_of)
     whole = only is None and not observation.failures

@@ -130,6 +130,8 @@ def _tree(basis: Basis) -> str:
 
 
 def _difference(before: AppliancePlan, after: AppliancePlan) -> str:
+    if before.store != after.store:
+        return f"its store is {after.store}, and not {before.store}"
     if before.progress != after.progress:
         why = next((each.message for each in after.findings if each.rule == UNREACHABLE.id), "")
         return f"it was {before.progress.value}, and is {after.progress.value} now" + (f": {why}" if why else "")

@@ -1,4 +1,4 @@
-"""What was reviewed, as one number: SHA-256 over canonical JSON of actions, preconditions and served names.
+"""What was reviewed, as one number: SHA-256 over canonical JSON of stores, actions, preconditions and served names.
 
 Commit ids, times, line numbers and sentences are left out, so that a merge or squash of the reviewed tree keeps the
 digest, and so does looking again a minute later.
@@ -23,6 +23,7 @@ def digest(appliances: Iterable[AppliancePlan]) -> str:
     content = [
         {
             "name": each.name,
+            "store": each.store,
             "progress": each.progress.value,
             "follows": each.follows,
             "actions": [substance(action) for action in each.actions],

@@ -255,6 +255,8 @@ class AppliancePlan(PlanModel):
     """The appliance."""
     site: str | None = None
     """The site that it belongs to."""
+    store: str = ""
+    """The store that is meant: `directory` and its path, `web` and its address."""
     progress: Progress = Progress.PLANNED
     """Whether it could be planned."""
     follows: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.base.findings import Finding, found, sort_key
@@ -58,6 +58,7 @@ class Fleet:
         stopped: What those findings keep from being planned.
         only: Appliances to plan; None for all.
         allow_removals: Overrides the policy's ceiling.
+        places: The store that is meant by each appliance, where that is another one than it declares.
     """
 
     state: DesiredState
@@ -67,6 +68,7 @@ class Fleet:
     stopped: Stopped
     only: frozenset[str] | None = None
     allow_removals: int | None = None
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_plan(fleet: Fleet, now: dt.datetime, *, as_of: dt.datetime | None = None) -> Planning:
@@ -151,7 +153,13 @@ class _Planner:
                 elsewhere = frozenset(each for each in known if appliance_of(each) != name)
                 if any(_is_outdated(each, elsewhere) for each in part.actions):
                     parts[name] = self._part(name, elsewhere)
-        return tuple(part.model_copy(update={"follows": self._follows(part, parts)}) for part in parts.values())
+        return tuple(
+            part.model_copy(update={"follows": self._follows(part, parts), "store": self._place(part.name)})
+            for part in parts.values()
+        )
+
+    def _place(self, name: str) -> str:
+        return self.fleet.places.get(name) or self.fleet.state.appliances[name].model.store.place
 
     def _part(self, name: str, elsewhere: frozenset[str]) -> AppliancePlan:
         fleet, state = self.fleet, self.fleet.state

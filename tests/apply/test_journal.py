@@ -221,12 +221,6 @@ class TestWriting:
             begin(folder)
         assert "\n" not in str(caught.value)
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
-    def test_a_folder_that_may_only_be_read_is_one_sentence(self, tmp_path: Path) -> None:
-        tmp_path.chmod(0o500)
-        with pytest.raises(UnreadableInput, match="Permission denied"):
-            begin(tmp_path)
-
     def test_an_unwritten_one_keeps_nothing(self) -> None:
         journal = Unwritten()
         journal.intend(FIRST)

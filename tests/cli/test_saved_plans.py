@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -138,6 +139,16 @@ def test_a_desired_state_that_moved_is_named_and_so_is_where_it_tells(fleet: Fle
     assert "\n  west-1: " in ran.err
     assert "lab" not in ran.err
     assert ran.out == ""
+
+
+def test_another_store_is_another_plan_even_where_it_holds_the_same(fleet: Fleet, saved: Path) -> None:
+    path = fleet.file("appliances/lab.yaml")
+    shutil.copytree(fleet.root / "stores/lab", fleet.root / "stores/lab-copy")
+    path.write_text(path.read_text().replace("stores/lab", "stores/lab-copy"))
+    ran = applying(fleet, saved)
+    assert ran.code == 4
+    assert "  lab: its store is directory " in ran.err
+    assert "stores/lab-copy, and not directory " in ran.err
 
 
 def test_a_comment_moves_lines_and_nothing_else(fleet: Fleet, saved: Path) -> None:

@@ -54,6 +54,11 @@ class DirectoryConfiguration(StoreConfiguration):
     path: PlacePath
     """The directory, absolute or relative to this file."""
 
+    @property
+    def place(self) -> str:
+        """`directory`, and its path from the desired state."""
+        return f"{self.driver} {self.path}"
+
 
 class DirectoryDriver:
     """A certificate directory. See `reconciler.live.driver.Driver` for what its methods promise."""

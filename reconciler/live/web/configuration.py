@@ -67,6 +67,11 @@ class WebConfiguration(StoreConfiguration):
     trust: Trust = Trust()
     """Which certificates the interface may present, besides the committed ones that are declared for the appliance."""
 
+    @property
+    def place(self) -> str:
+        """`web`, and the address of the interface."""
+        return f"{self.driver} {self.url}"
+
 
 @asynccontextmanager
 async def _open(configuration: StoreConfiguration, context: OpenContext) -> AsyncIterator[Driver]:
