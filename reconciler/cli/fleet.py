@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.base.errors import UsageError
@@ -34,6 +34,25 @@ class Scope:
     state: DesiredState
     settings: OperatorSettings
     only: frozenset[str] | None
+
+    @property
+    def with_members(self) -> frozenset[str] | None:
+        """The appliances that were asked for and all that share a site with them; None for all.
+
+        What is due on an appliance depends on the others of its site.
+        """
+        if self.only is None:
+            return None
+        return frozenset(each for name in self.only for each in self.state.members_with(name))
+
+    def narrowed(self, planned: Planned) -> Planned:
+        """What was planned, without the appliances that were not asked for."""
+        if self.only is None:
+            return planned
+        parts = tuple(each for each in planned.plan.appliances if each.name in self.only)
+        failures = {name: error for name, error in planned.observation.failures.items() if name in self.only}
+        observation = replace(planned.observation, failures=failures)
+        return replace(planned, plan=planned.plan.model_copy(update={"appliances": parts}), observation=observation)
 
 
 def open_scope(

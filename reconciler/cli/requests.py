@@ -59,9 +59,9 @@ def requests(
     with progress("observing") as notify:
 
         async def look() -> Planned:
-            return await plan_fleet(scope.state, scope.settings, system_clock, only=scope.only, notify=notify)
+            return await plan_fleet(scope.state, scope.settings, system_clock, only=scope.with_members, notify=notify)
 
-        planned = anyio.run(look)
+        planned = scope.narrowed(anyio.run(look))
     seen = planned.observation
     document = requests_of(planned.plan, seen.stores, seen.failures, planned.requests)
     if output_format is Format.JSON:

@@ -82,7 +82,7 @@ def _endpoint(value: str) -> str:
     return value
 
 
-def _instant(value: object) -> object:
+def _instant(value: object) -> dt.datetime:
     if isinstance(value, str) and re.search(r"[zZ]|[+-][0-9]{2}:?[0-9]{2}$", value):
         try:
             return dt.datetime.fromisoformat(value).astimezone(dt.UTC)
@@ -93,7 +93,7 @@ def _instant(value: object) -> object:
     raise refused("this is not an instant with a time zone", "write it like 2026-11-20T10:00:00Z")
 
 
-def _date(value: object) -> object:
+def _date(value: object) -> dt.date:
     if isinstance(value, str):
         try:
             return dt.date.fromisoformat(value)
@@ -102,6 +102,17 @@ def _date(value: object) -> object:
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
         return value
     raise refused("this is not a date", "write it like 2026-01-31")
+
+
+def _moment(value: object) -> object:
+    for read in (_date, _instant):
+        try:
+            found = read(value)
+        except ValueError:
+            continue
+        return found if isinstance(found, dt.datetime) else dt.datetime.combine(found, dt.time(), dt.UTC)
+    remedy = "write it like 2026-01-31 or 2026-01-31T09:00:00Z"
+    raise refused("this is neither a date nor an instant with a time zone", remedy)
 
 
 Hostname: TypeAlias = Annotated[str, AfterValidator(_hostname), Field(examples=["access.example.com"])]
@@ -125,6 +136,19 @@ Date: TypeAlias = Annotated[
     BeforeValidator(_date),
     WithJsonSchema({"type": "string", "format": "date", "examples": ["2027-01-31"]}),
 ]
+
+
+Moment: TypeAlias = Annotated[
+    dt.datetime,
+    BeforeValidator(_moment),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}],
+            "examples": ["2027-01-31", "2027-01-31T09:00:00Z"],
+        }
+    ),
+]
+"""A date, which means its first instant in UTC, or an instant."""
 
 
 class Policy(Model):
@@ -342,8 +366,8 @@ class Certificate(Model):
     """Overrides the policy's `renew_before`."""
     renew_with: Literal["same_key", "new_key"] = "same_key"
     """Whether a renewal keeps the key."""
-    issued_after: Date | None = None
-    """Anything issued earlier is replaced."""
+    issued_after: Moment | None = None
+    """Anything issued earlier than this date or instant is replaced."""
     source: Source
     """Where the certificate comes from."""
     acknowledge: tuple[Acknowledgement, ...] = ()

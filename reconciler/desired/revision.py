@@ -5,6 +5,7 @@ Nothing is checked out, and nothing of the work tree is looked at.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.base.errors import UnreadableInput
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _LINK, _SUBMODULE = "120000", "160000"
 _LONGEST_LINK = 4096
+_KEPT = {"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME"}
+"""What git sees of the environment, beside its own variables: passphrases may be among the rest."""
 _AGAIN = "check the repository with `git fsck`, or clone it again"
 
 
@@ -80,6 +83,8 @@ def _open(root: Path) -> Repo:
         ) from error
     if repository.working_tree_dir is None:
         raise UnreadableInput(f"{root} is in a bare git repository", "name a folder of a clone that has a work tree")
+    others = (name for name in os.environ if name not in _KEPT and not name.startswith("GIT_"))
+    repository.git.update_environment(**dict.fromkeys(others, ""))
     return repository
 
 

@@ -141,7 +141,7 @@ def _difference(before: AppliancePlan, after: AppliancePlan) -> str:
     differ = [each for each in old if each in new and substance(old[each]) != substance(new[each])]
     parts = (("not planned any more", gone), ("planned now", come), ("planned otherwise", differ))
     told = [f"{', '.join(ids)} {'is' if len(ids) == 1 else 'are'} {how}" for how, ids in parts if ids]
-    if before.follows != after.follows:
+    if before.follows != after.follows and not told:
         told.append("it comes after other appliances")
     return "; ".join(told) or "other certificates may be served, or its actions come in another order"
 

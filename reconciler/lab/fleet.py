@@ -94,6 +94,7 @@ class Lab:
     def _settings(self) -> str:
         hosts = {endpoint for each in self.members for endpoint in each.endpoints}
         settings = {
+            "journal": "journal",
             "hosts": sorted(hosts),
             "connect": {
                 endpoint: f"{HOST}:{each.appliance.port}" for each in self.members for endpoint in each.endpoints

@@ -11,7 +11,7 @@ from reconciler.plan import rules
 from reconciler.plan.matching import CertificateClass, Classified
 from reconciler.plan.requests import RequestClass
 from reconciler.plan.world import live_entry
-from reconciler.rules.material import SIGNED_MISMATCH
+from reconciler.rules.material import SIGNED_MISMATCH, differences
 from reconciler.rules.validity import renewal_instant
 
 if TYPE_CHECKING:
@@ -147,9 +147,11 @@ def _supply(scene: Scene, supply: Supply) -> Iterator[Finding]:
             severity=severity,
         )
 
-    if supply.differs:
-        problem = "the committed answer is on no appliance and differs from what is declared"
-        remedy = "commit the answer to the present request, or declare what this one contains"
+    leaf = target.material.leaf
+    if supply.differs and leaf:
+        how = ", ".join(differences(target.declared, leaf))
+        problem = f"the committed answer is on no appliance and differs from what is declared: {how}"
+        remedy = "have the same request signed again as it is, or declare what this answer contains"
         yield tell(SIGNED_MISMATCH, problem, remedy, Severity.ERROR)
     if supply.key_missing:
         yield _key_missing(supply, tell)

@@ -6,7 +6,6 @@ known by subject, set of names and kind of key. Friendly names are shown, never 
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -17,9 +16,10 @@ from reconciler.live.store import Origin
 from reconciler.pki.chain import needed_issuers
 from reconciler.pki.names import SubjectAlternativeName, parse_name
 from reconciler.plan.model import Reason
-from reconciler.rules.validity import renewal_instant
+from reconciler.rules.validity import moment, renewal_instant
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable, Mapping
 
     from reconciler.desired.models import Certificate as CertificateModel
@@ -209,20 +209,18 @@ def why_due(
     not_before: dt.datetime,
     not_after: dt.datetime,
     renew_before: dt.timedelta,
-    issued_after: dt.date | None,
+    issued_after: dt.datetime | None,
     now: dt.datetime,
 ) -> Reason | None:
     """Why a certificate is due for renewal, or None if it is not.
 
-    `issued_after` counts from its day on: a date to come would ask for what nobody can issue yet, again and again.
+    `issued_after` counts from its instant on: one to come would ask for what nobody can issue yet, again and again.
     """
     if renewal_instant(not_before, not_after, renew_before) <= now:
         ends = "expired" if not_after < now else "expires"
         return Reason(code="renewal-due", sentence=f"it {ends} on {not_after:%Y-%m-%d}")
-    if issued_after:
-        start = dt.datetime.combine(issued_after, dt.time(), dt.UTC)
-        if not_before < start <= now:
-            return Reason(code="issued-after", sentence=f"it was issued before {issued_after}")
+    if issued_after and not_before < issued_after <= now:
+        return Reason(code="issued-after", sentence=f"it was issued before {moment(issued_after)}")
     return None
 
 

@@ -293,6 +293,8 @@ class Basis(PlanModel):
     """The appliances that were asked for; None for all."""
     allow_removals: int | None = None
     """The ceiling on removals that was allowed in place of the policy's."""
+    replaced: tuple[str, ...] = ()
+    """The appliances in whose place the operator settings put another store: a rehearsal."""
 
 
 class Summary(PlanModel):

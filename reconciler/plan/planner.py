@@ -88,6 +88,7 @@ def make_plan(fleet: Fleet, now: dt.datetime, *, as_of: dt.datetime | None = Non
         live_digests={name: fleet.stores[name].digest for name in names if name in fleet.stores},
         only=None if fleet.only is None else tuple(sorted(fleet.only)),
         allow_removals=fleet.allow_removals,
+        replaced=tuple(name for name in names if name in fleet.places),
     )
     plan = Plan(
         made_at=now,

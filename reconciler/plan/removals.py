@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.base.findings import Finding, found
+from reconciler.base.references import format_duration
 from reconciler.pki.chain import may_have_issued
 from reconciler.plan.asking import withdrawal
 from reconciler.plan.goodness import instant
@@ -236,7 +237,10 @@ class _Sweep:
         kept_until = max(starts) + self.scene.state.policy.keep_previous
         until = min(kept_until, entry.not_after - _BEFORE_EXPIRATION)
         names = ", ".join(target.name for target in sharing)
-        return reason("previous", f"{names} has taken its place"), until
+        keep = self.scene.state.policy.keep_previous
+        over = f", and keep_previous ({format_duration(keep)}) ended on {instant(kept_until)}"
+        ended = over if kept_until <= judge.now else ""
+        return reason("previous", f"{names} has taken its place{ended}"), until
 
     def _remove(self, entries: Iterable[Entry]) -> None:
         """Remove what is due; hold what is not, and everything with a key where the ceiling is exceeded."""

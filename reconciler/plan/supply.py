@@ -196,15 +196,16 @@ def _with_the_same_key(
 ) -> Supply | None:
     """Wait or ask with the key of the committed answer; None where it only waits in a request that does not fit."""
     due, key = found.target.due, leaf.public_key
-    for name, request in pending:
-        # Importing the answer uses its request up.
-        if request.public_key == key and name not in found.copies:
+    asking = [(name, request) for name, request in pending if request.public_key == key]
+    for name, request in asking:
+        if name not in found.copies:
             return replace(found, awaited=Awaited(name, request, due))
-    for name, store in seen.items():
-        row = _with_key(store, key)
-        if row:
-            return replace(found, making=Making(name, due, key, row.fingerprint))
-    importer = next(iter(found.copies), None)
+    holders = [(name, row.fingerprint) for name, store in seen.items() if (row := _with_key(store, key))]
+    if holders and not asking:
+        return replace(found, making=Making(holders[0][0], due, key, holders[0][1]))
+    # Importing the answer uses its request up, and only then is another made; where the import is held, the request is
+    # still there, and another one would be one too many.
+    importer = next((name for name, _ in asking), next(iter(found.copies), None))
     if importer is None:
         return None
     after = action_id(importer, "import", found.target.name)

@@ -45,6 +45,9 @@ def plan_text(view: PlanView, medium: Medium) -> str:
     page = Page(medium)
     when = f"as of {words.instant(view.as_of)}, so it cannot be applied" if view.as_of else words.instant(view.made_at)
     page.write(Span("Plan", Ink.STRONG), f" {when}", f", revision {view.revision}" if view.revision else "")
+    if view.replaced:
+        names = words.several(view.replaced)
+        page.write(Span("Rehearsal", Ink.CHANGED), f": the operator settings put other stores in place of {names}")
     for site in view.sites:
         _write_site(page, site)
     _write_served(page, view)

@@ -155,6 +155,7 @@ class PlanView:
         as_of: The instant that it was planned for, if that is another; it cannot be applied then.
         revision: The git commit, or None for a work tree.
         digest: What was reviewed.
+        replaced: The appliances in whose place the operator settings put another store.
         sites: By name, appliances outside any site last.
         findings: All findings, in the plan's order.
         by_hand: What is left to do by hand.
@@ -165,6 +166,7 @@ class PlanView:
     as_of: dt.datetime | None
     revision: str | None
     digest: str
+    replaced: tuple[str, ...]
     sites: tuple[SiteView, ...]
     findings: tuple[Finding, ...]
     by_hand: tuple[ByHand, ...]
@@ -189,6 +191,7 @@ def plan_view(plan: Plan, stores: Mapping[str, LiveStore], material: Mapping[str
         as_of=plan.as_of,
         revision=plan.basis.revision,
         digest=plan.digest,
+        replaced=plan.basis.replaced,
         sites=tuple(_site(name, appliances, known) for name, appliances in ordered),
         findings=plan.all_findings,
         by_hand=plan.by_hand,

@@ -89,13 +89,13 @@ def signed_mismatch(facts: Facts) -> Iterator[Finding]:
     a provided one again: there it is an error, since what reviewers read is not what would be served.
     """
     for certificate, leaf in facts.with_leaf:
-        differences = _differences(certificate, leaf)
-        if not differences:
+        differing = differences(certificate, leaf)
+        if not differing:
             continue
         provided = isinstance(certificate.model.source, Provided)
         yield found(
             SIGNED_MISMATCH,
-            f"the committed certificate differs from what is declared: {', '.join(differences)}",
+            f"the committed certificate differs from what is declared: {', '.join(differing)}",
             "declare what it contains, or commit another certificate"
             if provided
             else "declare what it contains if it should stay; otherwise a new request is made",
@@ -105,7 +105,8 @@ def signed_mismatch(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _differences(certificate: Declared[Certificate], leaf: pki.Certificate) -> tuple[str, ...]:
+def differences(certificate: Declared[Certificate], leaf: pki.Certificate) -> tuple[str, ...]:
+    """How a committed certificate differs from what is declared, a few words each."""
     declared, given = frozenset(declared_names(certificate)), leaf.san_set
     lacks = tuple(sorted(quote(each.value) for each in declared - given))
     adds = tuple(sorted(quote(each.value) for each in given - declared))

@@ -52,14 +52,18 @@ def renewal_instant(not_before: dt.datetime, not_after: dt.datetime, renew_befor
     return not_after - min(renew_before, (not_after - not_before) / 3)
 
 
+def moment(value: dt.datetime) -> str:
+    """A date where an instant is the first of its day, as people wrote it."""
+    return instant(value) if value.time() != dt.time() else f"{value:%Y-%m-%d}"
+
+
 def next_due(
-    not_before: dt.datetime, not_after: dt.datetime, renew_before: dt.timedelta, issued_after: dt.date | None
+    not_before: dt.datetime, not_after: dt.datetime, renew_before: dt.timedelta, issued_after: dt.datetime | None
 ) -> tuple[dt.datetime, str]:
     """When a certificate falls due, and why then."""
     at = renewal_instant(not_before, not_after, renew_before)
-    start = dt.datetime.combine(issued_after, dt.time(), dt.UTC) if issued_after else not_before
-    if not_before < start < at:
-        return start, f"it was issued before {issued_after}"
+    if issued_after and not_before < issued_after < at:
+        return issued_after, f"it was issued before {moment(issued_after)}"
     if at + renew_before == not_after:
         return at, f"{format_duration(renew_before)} before it expires"
     return at, "a third of its lifetime before it expires"

@@ -218,16 +218,16 @@ class TestDue:
 
     @pytest.mark.parametrize(
         ("issued_after", "due"),
-        [(dt.date(2026, 11, 22), True), (dt.date(2026, 11, 23), True), (dt.date(2026, 11, 24), False)],
+        [(dt.datetime(2026, 11, 22, tzinfo=dt.UTC), True), (dt.datetime(2026, 11, 23, tzinfo=dt.UTC), True), (dt.datetime(2026, 11, 24, tzinfo=dt.UTC), False)],
     )
-    def test_issued_after_counts_from_its_day_on(self, issued_after: dt.date, *, due: bool) -> None:
+    def test_issued_after_counts_from_its_day_on(self, issued_after: dt.datetime, *, due: bool) -> None:
         reason = why_due(NOW - 10 * DAY, NOW + 300 * DAY, RENEW, issued_after, NOW)
         assert (reason is not None) is due
 
     def test_issued_after_asks_nothing_of_what_was_issued_after_it(self) -> None:
-        assert why_due(NOW - 10 * DAY, NOW + 300 * DAY, RENEW, dt.date(2026, 11, 13), NOW) is None
+        assert why_due(NOW - 10 * DAY, NOW + 300 * DAY, RENEW, dt.datetime(2026, 11, 13, tzinfo=dt.UTC), NOW) is None
         midnight = dt.datetime(2026, 11, 13, tzinfo=dt.UTC)
-        assert why_due(midnight, NOW + 300 * DAY, RENEW, dt.date(2026, 11, 13), NOW) is None
+        assert why_due(midnight, NOW + 300 * DAY, RENEW, dt.datetime(2026, 11, 13, tzinfo=dt.UTC), NOW) is None
 
 
 def test_a_renewed_root_of_the_same_key_is_chain() -> None:
