@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reconciler.base.findings import sort_key
 from reconciler.plan.additions import additions
 from reconciler.plan.by_hand import left_to_do
-from reconciler.plan.findings import live_findings
+from reconciler.plan.findings import live_findings, served_findings
 from reconciler.plan.holds import hold
 from reconciler.plan.model import AppliancePlan, ByHand, Remove, RemoveRequest
 from reconciler.plan.removals import keyed_removals, removals
@@ -37,12 +37,19 @@ def plan_appliance(scene: Scene) -> tuple[AppliancePlan, tuple[ByHand, ...]]:
     course, adds, leaving = settled.course, settled.additions, settled.leaving
     held = hold(scene, course.blocked, course.world, adds.arrivals)
     site = scene.state.site_of(scene.name)
-    findings = (*adds.findings, *leaving.findings, *held.findings, *live_findings(scene))
+    rows = serving(scene.judge, scene.world, course.world, scene.protected)
+    findings = (
+        *adds.findings,
+        *leaving.findings,
+        *held.findings,
+        *live_findings(scene),
+        *served_findings(scene, rows),
+    )
     plan = AppliancePlan(
         name=scene.name,
         site=site.name if site else None,
         actions=(*course.ready, *held.actions, *leaving.later, *adds.waiting),
-        serving=serving(scene.judge, scene.world, course.world, scene.protected),
+        serving=rows,
         findings=tuple(sorted(findings, key=sort_key)),
     )
     return plan, (*held.by_hand, *left_to_do(scene, course.ready))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from reconciler.base.position import Position
     from reconciler.live.store import PendingRequest
+    from reconciler.plan.model import ServedName
     from reconciler.plan.scene import Scene
     from reconciler.plan.supply import Supply
 
@@ -52,6 +53,28 @@ def live_findings(scene: Scene) -> list[Finding]:
         position = scene.declared.position("store")
         findings.append(_here(scene, rules.UNFINISHED, scene.store.unfinished, remedy, position))
     return findings
+
+
+def served_findings(scene: Scene, rows: Iterable[ServedName]) -> list[Finding]:
+    """Names that clients are refused at, and will be once everything ready has run."""
+    if not scene.judge.clients.builds:
+        return []
+    bad = [(row.name, each) for row in rows for each in row.after if not each.good]
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for name, each in bad:
+        reasons.setdefault((each.label, each.why_not), []).append(name or "no server name")
+    site = scene.state.site_of(scene.name) or scene.declared
+    return [
+        found(
+            rules.SERVED_NOT_GOOD,
+            f"clients that ask for {', '.join(names)} may be served {label}, which is not good: {why}",
+            "serve a certificate that they accept, or declare the software builds as they are",
+            position=site.position("client_software"),
+            about=site.about,
+            appliance=scene.name,
+        )
+        for (label, why), names in reasons.items()
+    ]
 
 
 def _here(

@@ -61,6 +61,13 @@ SERVED_NAME_LOST = rule(
     "A protected name never loses its last good certificate.",
     Stops.NOTHING,
 )
+SERVED_NOT_GOOD = rule(
+    "served-not-good",
+    Severity.ERROR,
+    "SSL Certificate Auto-Selection",
+    "Where clients exist, every protected name is served by certificates that all of them accept.",
+    Stops.NOTHING,
+)
 CA_CHANGE_UNPREPARED = rule(
     "ca-change-unprepared",
     Severity.WARNING,

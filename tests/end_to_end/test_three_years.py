@@ -279,9 +279,10 @@ class Years:
         self.runs += 1
         self.actions += run.kinds
         expired = {"expired"} if self.leaves and now > self.leaves[-1].not_valid_after_utc else set()
-        assert run.errors == expired | ({"unreachable"} if self.away else set()), now
         valid = [each for each in self.leaves if each.not_valid_before_utc <= now <= each.not_valid_after_utc]
         self.placed = valid[-1] if valid else self.placed
+        refused = {"served-not-good"} if self.lost else set()
+        assert run.errors == expired | refused | ({"unreachable"} if self.away else set()), now
         self.look()
         awaited = [each for each in self.pair.requests() if each.fingerprint in run.awaited]
         if awaited and self.asked is None:
@@ -295,8 +296,12 @@ class Years:
     def look(self) -> None:
         """Every name is well served everywhere, but for the times in which no run could have helped."""
         now = self.pair.clock.now
-        lost = self.placed is None or now > self.placed.not_valid_after_utc
-        assert self.pair.unserved(now, self.authority.chain[-1]) == (EVERYTHING if lost else frozenset()), now
+        assert self.pair.unserved(now, self.authority.chain[-1]) == (EVERYTHING if self.lost else frozenset()), now
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing that is in place is valid, which no run could help."""
+        return self.placed is None or self.pair.clock.now > self.placed.not_valid_after_utc
 
 
 COURSES = [

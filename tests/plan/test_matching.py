@@ -218,7 +218,11 @@ class TestDue:
 
     @pytest.mark.parametrize(
         ("issued_after", "due"),
-        [(dt.datetime(2026, 11, 22, tzinfo=dt.UTC), True), (dt.datetime(2026, 11, 23, tzinfo=dt.UTC), True), (dt.datetime(2026, 11, 24, tzinfo=dt.UTC), False)],
+        [
+            (dt.datetime(2026, 11, 22, tzinfo=dt.UTC), True),
+            (dt.datetime(2026, 11, 23, tzinfo=dt.UTC), True),
+            (dt.datetime(2026, 11, 24, tzinfo=dt.UTC), False),
+        ],
     )
     def test_issued_after_counts_from_its_day_on(self, issued_after: dt.datetime, *, due: bool) -> None:
         reason = why_due(NOW - 10 * DAY, NOW + 300 * DAY, RENEW, issued_after, NOW)
