@@ -24,12 +24,17 @@ def _journals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many cases were tried, by proof; a test says so with `record_property("cases", number)`."""
+    """Print how many cases were tried, by proof, and what caught what was seeded.
+
+    A test says so with `record_property("cases", number)` and `record_property("caught", sentence)`.
+    """
     counts: dict[str, int] = {}
     for report in terminalreporter.getreports("passed"):
         proof = report.nodeid.partition("[")[0]
         for name, value in report.user_properties:
             if name == "cases" and report.when == "call":
                 counts[proof] = counts.get(proof, 0) + int(str(value))
+            if name == "caught" and report.when == "call":
+                terminalreporter.write_line(str(value))
     for proof, count in counts.items():
         terminalreporter.write_line(f"{proof}: {count} cases")

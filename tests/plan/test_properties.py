@@ -21,6 +21,7 @@ from tests.plan.universe import fleets, plan
 from tests.support.authority import NOW
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.desired.state import Build, DesiredState
@@ -50,28 +51,30 @@ def applied(fleet: Fleet) -> Fleet:
     return replace(fleet, stores=afterwards(fleet.stores, steps))
 
 
-def field(state: DesiredState, appliance: str) -> list[Build]:
+def field(state: DesiredState, appliance: str, now: dt.datetime = NOW) -> list[Build]:
     """The software builds that clients may be running: the newest that has settled, and every later one."""
     clients = state.clients(appliance)
-    settled = [each for each in clients.builds if each.installed_at + clients.settle <= NOW]
+    settled = [each for each in clients.builds if each.installed_at + clients.settle <= now]
     return [each for each in clients.builds if each not in settled[:-1]]
 
 
-def is_good(builds: Sequence[Build], store: LiveStore, live: LiveCertificate, name: str) -> bool:
+def is_good(
+    builds: Sequence[Build], store: LiveStore, live: LiveCertificate, name: str, now: dt.datetime = NOW
+) -> bool:
     """Whether a certificate is good for these builds, said a second time and otherwise than the planner says it."""
     certificate = live.certificate
-    if not (live.has_key and covers(certificate.subject_alternative_names, name) and certificate.is_valid_at(NOW)):
+    if not (live.has_key and covers(certificate.subject_alternative_names, name) and certificate.is_valid_at(now)):
         return False
     builder = ChainBuilder(each.certificate for each in store.certificates)
     complete = [each for each in builder.chains(certificate) if each.complete]
-    if not any(each.is_valid_at(NOW) for each in complete):
+    if not any(each.is_valid_at(now) for each in complete):
         return False
 
     def trusted(path: tuple[object, ...], trusts: frozenset[tuple[bytes, str]]) -> bool:
         head, *rest = path
         if (head.subject.der, head.public_key) in trusts:  # type: ignore[attr-defined]
             return True
-        return bool(rest) and head.is_valid_at(NOW) and trusted(tuple(rest), trusts)  # type: ignore[attr-defined]
+        return bool(rest) and head.is_valid_at(now) and trusted(tuple(rest), trusts)  # type: ignore[attr-defined]
 
     return all(trusted(chain.certificates, build.trusts) for build in builds for chain in complete)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import anyio
 import httpx
+from anyio import to_thread
 
 from reconciler.base.errors import StoreUnreachable
 from reconciler.base.secrets import resolve
+from reconciler.live.directory.files import locked
 from reconciler.live.network import endpoint
 from reconciler.live.web.capture import Capture
 from reconciler.live.web.driver import WebDriver
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 _HTTPS = 443
 _PARTING = 5.0
+_LOCK_PATIENCE = 90.0
 
 
 @asynccontextmanager
@@ -81,13 +84,39 @@ async def open_driver(
 ) -> AsyncIterator[WebDriver]:
     """Open the store behind an interface. Signing in waits until something is asked of it."""
     bounds = limits or Limits()
-    async with open_session(configuration, context, bounds) as (session, pins):
+    # Reserved first: who has waited must know the certificates that the other one has had made.
+    async with _reserved(configuration, context), open_session(configuration, context, bounds) as (session, pins):
         file = context.network.known_appliances
 
         def keep(fingerprints: Iterable[str]) -> None:
             remember(file, session.endpoint, fingerprints)
 
         yield WebDriver(Interface(session, bounds.pages), pins, keep)
+
+
+@asynccontextmanager
+async def _reserved(configuration: WebConfiguration, context: OpenContext) -> AsyncIterator[None]:
+    """Keep every other apply with these operator settings away from an appliance, whose interface cannot do that.
+
+    Where nothing lasts, or nothing may be written, nobody else is expected: it is done without.
+
+    Raises:
+        StoreUnreachable: Another process has been at work on it all the time.
+    """
+    known = context.network.known_appliances
+    with ExitStack() as held:
+        if context.changes and known is not None:
+            parts = urlsplit(configuration.url)
+            place = endpoint(parts.hostname or "", parts.port or _HTTPS)
+            lock = locked(known.with_name(f"{known.name}.{place}.lock"), exclusive=True, patience=_LOCK_PATIENCE)
+            try:
+                await to_thread.run_sync(held.enter_context, lock)
+            except TimeoutError as error:
+                problem = f"another apply has been at work on {place} for {_LOCK_PATIENCE:g} seconds"
+                raise StoreUnreachable(problem, "wait until it has finished, and run again") from error
+            except OSError:
+                pass
+        yield
 
 
 def _root(configuration: WebConfiguration, context: OpenContext) -> bytes | None:
