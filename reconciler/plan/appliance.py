@@ -37,19 +37,18 @@ def plan_appliance(scene: Scene) -> tuple[AppliancePlan, tuple[ByHand, ...]]:
     course, adds, leaving = settled.course, settled.additions, settled.leaving
     held = hold(scene, course.blocked, course.world, adds.arrivals)
     site = scene.state.site_of(scene.name)
-    rows = serving(scene.judge, scene.world, course.world, scene.protected)
     findings = (
         *adds.findings,
         *leaving.findings,
         *held.findings,
         *live_findings(scene),
-        *served_findings(scene, rows),
+        *served_findings(scene, course.world),
     )
     plan = AppliancePlan(
         name=scene.name,
         site=site.name if site else None,
         actions=(*course.ready, *held.actions, *leaving.later, *adds.waiting),
-        serving=rows,
+        serving=serving(scene.judge, scene.world, course.world, scene.protected),
         findings=tuple(sorted(findings, key=sort_key)),
     )
     return plan, (*held.by_hand, *left_to_do(scene, course.ready))

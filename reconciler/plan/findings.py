@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from reconciler.base.position import Position
     from reconciler.live.store import PendingRequest
-    from reconciler.plan.model import ServedName
     from reconciler.plan.scene import Scene
     from reconciler.plan.supply import Supply
+    from reconciler.plan.world import World
 
     _Tell: TypeAlias = Callable[..., Finding]
 
@@ -55,14 +55,20 @@ def live_findings(scene: Scene) -> list[Finding]:
     return findings
 
 
-def served_findings(scene: Scene, rows: Iterable[ServedName]) -> list[Finding]:
-    """Names that clients are refused at, and will be once everything ready has run."""
+def served_findings(scene: Scene, after: World) -> list[Finding]:
+    """Names for which clients may be served what they refuse, once everything ready has run.
+
+    What does not cover the name is left to the served-names table: until there is a first certificate, the factory's is
+    all there is.
+    """
     if not scene.judge.clients.builds:
         return []
-    bad = [(row.name, each) for row in rows for each in row.after if not each.good]
     reasons: dict[tuple[str, str], list[str]] = {}
-    for name, each in bad:
-        reasons.setdefault((each.label, each.why_not), []).append(name or "no server name")
+    for sent, name in scene.protected.asked:
+        for entry in after.candidates(sent):
+            why = scene.judge.why_not_good(entry, name, after)
+            if why and why.code != "does-not-cover":
+                reasons.setdefault((entry.label, why.sentence), []).append(sent or "no server name")
     site = scene.state.site_of(scene.name) or scene.declared
     return [
         found(

@@ -281,7 +281,7 @@ class Years:
         expired = {"expired"} if self.leaves and now > self.leaves[-1].not_valid_after_utc else set()
         valid = [each for each in self.leaves if each.not_valid_before_utc <= now <= each.not_valid_after_utc]
         self.placed = valid[-1] if valid else self.placed
-        refused = {"served-not-good"} if self.lost else set()
+        refused = {"served-not-good"} if self.placed and self.lost else set()
         assert run.errors == expired | refused | ({"unreachable"} if self.away else set()), now
         self.look()
         awaited = [each for each in self.pair.requests() if each.fingerprint in run.awaited]

@@ -74,6 +74,11 @@ async def look(interface: Interface) -> Seen:
             requests = [(page, row, await request_of(interface, row)) for page, row in listing.requests]
         except _Moved:
             continue
+        except (StoreUnrecognised, ActionRefused):
+            # What was listed may be gone by now; if it is still there, it is not understood.
+            if (await interface.listing()).shown == listing.shown:
+                raise
+            continue
         if (await interface.listing()).shown == listing.shown:
             return Seen(listing, tuple(certificates), tuple(requests))
     raise _Moved
