@@ -360,6 +360,6 @@ def test_ten_thousand_files_take_seconds() -> None:
         )
     start = time.perf_counter()
     state = load(tree(files), ONE, display_root="")
-    assert time.perf_counter() - start < 20
+    assert time.perf_counter() - start < 60
     assert len(state.findings) == 3 * 3_333
     assert len(state.certificates) == 3_335
