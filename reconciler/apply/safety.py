@@ -156,7 +156,8 @@ def _changed(shelf: _Shelf, action: Action, arriving: Certificate | None, bound:
             return replace(shelf, rows=tuple(row for row in shelf.rows if row.ref != ref))
         case CreateSelfSigned():
             common_name = next((value for key, value in action.subject if key == "CN"), "")
-            row = _Row(action.new, common_name, _parsed(action.subject_alternative_names), True, None)  # noqa: FBT003
+            names = _parsed(action.subject_alternative_names)
+            row = _Row(action.new, common_name, names, has_key=True, certificate=None)
             return replace(shelf, rows=(*shelf.rows, row))
         case Import():
             if arriving is None or arriving.fingerprint != _found(action.fingerprint, bound):

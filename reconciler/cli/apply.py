@@ -93,7 +93,7 @@ def apply(
     was_interrupted = tell_interrupted(scope)
     if create_stores and (yes or _asked("Make the stores that do not exist yet?")):
         _create_stores(scope)
-    planned = _plan_again(scope, saved) if saved else _plan(scope, allow_removals)
+    planned = _plan_again(scope, saved) if saved else scope.plan(allow_removals=allow_removals)
     _expect(planned, expect_digest)
     if output_format is Format.TEXT:
         write_plan(planned)
@@ -175,27 +175,6 @@ def _create_stores(scope: Scope) -> None:
     made = create_stores(scope.state, scope.settings, system_clock, only=scope.only)
     if made:
         sys.stderr.write(f"made the stores of {', '.join(made)}\n")
-
-
-def _plan(scope: Scope, allow_removals: int | None) -> Planned:
-    import anyio
-
-    from reconciler.base.clock import system_clock
-    from reconciler.engine.run import plan_fleet
-
-    with progress("planning") as notify:
-
-        async def make() -> Planned:
-            return await plan_fleet(
-                scope.state,
-                scope.settings,
-                system_clock,
-                only=scope.only,
-                allow_removals=allow_removals,
-                notify=notify,
-            )
-
-        return anyio.run(make)
 
 
 def _is_due(planned: Planned) -> bool:

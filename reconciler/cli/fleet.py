@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.base.errors import UsageError
 from reconciler.base.findings import Severity
 from reconciler.cli.exits import Exit
+from reconciler.cli.output import progress
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
@@ -35,24 +38,39 @@ class Scope:
     settings: OperatorSettings
     only: frozenset[str] | None
 
-    @property
-    def with_members(self) -> frozenset[str] | None:
-        """The appliances that were asked for and all that share a site with them; None for all.
+    def plan(self, *, at: dt.datetime | None = None, allow_removals: int | None = None) -> Planned:
+        """Observe and plan what was asked for."""
+        return self._planned("planning", self.only, at, allow_removals)
 
-        What is due on an appliance depends on the others of its site.
+    def look(self) -> Planned:
+        """Observe, and say what is known of the appliances that were asked for.
+
+        What is due on one depends on the others of its site, so these are planned too, and left out again.
         """
         if self.only is None:
-            return None
-        return frozenset(each for name in self.only for each in self.state.members_with(name))
-
-    def narrowed(self, planned: Planned) -> Planned:
-        """What was planned, without the appliances that were not asked for."""
-        if self.only is None:
-            return planned
+            return self._planned("observing", None)
+        members = frozenset(each for name in self.only for each in self.state.members_with(name))
+        planned = self._planned("observing", members)
         parts = tuple(each for each in planned.plan.appliances if each.name in self.only)
         failures = {name: error for name, error in planned.observation.failures.items() if name in self.only}
         observation = replace(planned.observation, failures=failures)
         return replace(planned, plan=planned.plan.model_copy(update={"appliances": parts}), observation=observation)
+
+    def _planned(
+        self,
+        doing: str,
+        only: frozenset[str] | None,
+        at: dt.datetime | None = None,
+        allow_removals: int | None = None,
+    ) -> Planned:
+        import anyio
+
+        from reconciler.base.clock import system_clock
+        from reconciler.engine.run import plan_fleet
+
+        with progress(doing) as notify:
+            make = partial(plan_fleet, at=at, only=only, allow_removals=allow_removals, notify=notify)
+            return anyio.run(make, self.state, self.settings, system_clock)
 
 
 def open_scope(

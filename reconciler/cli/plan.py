@@ -25,7 +25,7 @@ from reconciler.cli.options import (
     Revision,
     Sites,
 )
-from reconciler.cli.output import medium_of, progress, write_json
+from reconciler.cli.output import medium_of, write_json
 from reconciler.cli.session import session_of
 
 if TYPE_CHECKING:
@@ -55,31 +55,14 @@ def plan(
     ] = False,
 ) -> Exit:
     """Show what would be done to the stores, and why. Changes nothing."""
-    import anyio
-
-    from reconciler.base.clock import system_clock
     from reconciler.engine.files import check_place
-    from reconciler.engine.run import plan_fleet
 
     instant = _instant(at) if at is not None else None
     if out is not None:
         check_place(out, replace=True)
     scope = open_scope(session_of(context), desired_state, revision, appliance, site)
     tell_interrupted(scope)
-    with progress("planning") as notify:
-
-        async def make() -> Planned:
-            return await plan_fleet(
-                scope.state,
-                scope.settings,
-                system_clock,
-                at=instant,
-                only=scope.only,
-                allow_removals=allow_removals,
-                notify=notify,
-            )
-
-        planned = anyio.run(make)
+    planned = scope.plan(at=instant, allow_removals=allow_removals)
     if output_format is Format.JSON:
         write_json(planned.plan)
     else:

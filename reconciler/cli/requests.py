@@ -21,13 +21,12 @@ from reconciler.cli.options import (
     Revision,
     Sites,
 )
-from reconciler.cli.output import medium_of, progress, write_json
+from reconciler.cli.output import medium_of, write_json
 from reconciler.cli.session import session_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from reconciler.engine.run import Planned
     from reconciler.report.requests import Requests
 
 
@@ -48,20 +47,11 @@ def requests(
     With --out, each request that a declared certificate waits for is written to CERTIFICATE.csr. Others are only
     listed: nobody should send them. Nothing is deleted.
     """
-    import anyio
-
-    from reconciler.base.clock import system_clock
-    from reconciler.engine.run import plan_fleet
     from reconciler.report.requests import requests_of
     from reconciler.report.requests_text import requests_text
 
     scope = open_scope(session_of(context), desired_state, revision, appliance, site)
-    with progress("observing") as notify:
-
-        async def look() -> Planned:
-            return await plan_fleet(scope.state, scope.settings, system_clock, only=scope.with_members, notify=notify)
-
-        planned = scope.narrowed(anyio.run(look))
+    planned = scope.look()
     seen = planned.observation
     document = requests_of(planned.plan, seen.stores, seen.failures, planned.requests)
     if output_format is Format.JSON:

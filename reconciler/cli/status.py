@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import typer  # noqa: TC002 - typer reads the annotations
 
@@ -18,11 +17,8 @@ from reconciler.cli.options import (
     Revision,
     Sites,
 )
-from reconciler.cli.output import medium_of, progress, write_json
+from reconciler.cli.output import medium_of, write_json
 from reconciler.cli.session import session_of
-
-if TYPE_CHECKING:
-    from reconciler.engine.run import Planned
 
 
 def status(
@@ -35,20 +31,11 @@ def status(
     output_format: OutputFormat = Format.TEXT,
 ) -> Exit:
     """Show what the stores hold now, what is served, and what falls due. Changes nothing."""
-    import anyio
-
-    from reconciler.base.clock import system_clock
-    from reconciler.engine.run import plan_fleet
     from reconciler.report.status import status_of
     from reconciler.report.status_text import status_text
 
     scope = open_scope(session_of(context), desired_state, revision, appliance, site)
-    with progress("observing") as notify:
-
-        async def look() -> Planned:
-            return await plan_fleet(scope.state, scope.settings, system_clock, only=scope.with_members, notify=notify)
-
-        planned = scope.narrowed(anyio.run(look))
+    planned = scope.look()
     seen = planned.observation
     document = status_of(scope.state, planned.plan, seen.stores, seen.failures, planned.classes, planned.requests)
     if output_format is Format.JSON:
