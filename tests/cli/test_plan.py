@@ -129,3 +129,11 @@ def test_a_desired_state_that_is_not_there_is_one_sentence(tmp_path: Path) -> No
     ran = run("plan", tmp_path / "nowhere")
     assert ran.code == 1
     assert ran.err.count("\n") == 1
+
+
+def test_a_rehearsal_says_which_stores_stand_in_for_others(fleet: Fleet, tmp_path: Path) -> None:
+    operator = tmp_path / "operator.yaml"
+    operator.write_text(f"stores: {{lab: {{driver: directory, path: {fleet.root}/stores/lab}}}}\n")
+    line = "Rehearsal: the operator settings put other stores in place of lab\n"
+    assert line in run("--operator", operator, "plan", fleet.desired_state).out
+    assert "Rehearsal" not in fleet.run("plan").out

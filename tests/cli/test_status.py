@@ -45,3 +45,14 @@ def test_json_has_every_appliance_and_the_problem_of_one(fleet: Fleet) -> None:
 def test_only_what_is_asked_for_is_shown(fleet: Fleet) -> None:
     status = Status.model_validate_json(fleet.run("status", "--site", "access", "--format", "json").out)
     assert [each.name for each in status.appliances] == ["east-1", "west-1"]
+
+
+def test_one_appliance_of_a_site_is_shown_with_what_its_site_makes_due(fleet: Fleet) -> None:
+    ran = fleet.run("status", "--appliance", "east-1")
+    assert ran.code == 0
+    assert "site-divided" not in ran.out
+    assert "\neast-1, site access\n" in ran.out
+    assert "west-1" not in ran.out.partition("Falls due next")[0]
+    (fleet.root / "stores/west-1").rename(fleet.root / "elsewhere")
+    assert fleet.run("status", "--appliance", "east-1").code == 0
+    assert fleet.run("status").code == 1

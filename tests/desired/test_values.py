@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from reconciler.desired.compose import compose
 from reconciler.desired.hints import Hints, nearest
-from reconciler.desired.models import Acknowledgement, Appliance, ClientSoftwareBuild, Retired
+from reconciler.desired.models import Acknowledgement, Appliance, ClientSoftwareBuild, Moment, Retired
 from reconciler.desired.nodes import Document
 from reconciler.desired.state import Build, Clients
 
@@ -102,3 +103,21 @@ def test_endpoints(endpoint: str) -> None:
 def test_builds_in_the_field_are_the_newest_settled_and_all_later_ones(day: int, expected: list[int]) -> None:
     builds = tuple(Build(START + days * DAY, frozenset()) for days in (0, 10, 20))
     assert Clients(builds, 2 * DAY).in_field(START + day * DAY) == tuple(builds[index] for index in expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-01-31", dt.datetime(2026, 1, 31, tzinfo=dt.UTC)),
+        ("2026-01-31T09:30:00Z", dt.datetime(2026, 1, 31, 9, 30, tzinfo=dt.UTC)),
+        ("2026-01-31T09:30:00+02:00", dt.datetime(2026, 1, 31, 7, 30, tzinfo=dt.UTC)),
+    ],
+)
+def test_a_date_is_its_first_instant_and_an_instant_is_itself(text: str, instant: dt.datetime) -> None:
+    assert TypeAdapter(Moment).validate_python(text) == instant
+
+
+@pytest.mark.parametrize("text", ["2026-02-30", "2026-01-31T09:30:00", "soon", 7])
+def test_anything_else_is_neither(text: object) -> None:
+    with pytest.raises(ValidationError, match="neither a date nor an instant with a time zone"):
+        TypeAdapter(Moment).validate_python(text)

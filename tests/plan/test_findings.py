@@ -11,6 +11,7 @@ from tests.plan.scenes import (
     ALL,
     SITE,
     Scene,
+    builds,
     chain_of,
     found,
     keyed,
@@ -177,3 +178,34 @@ class TestWhoTells:
     def test_an_unfinished_change_is_told_where_it_is(self) -> None:
         plan = PAIR.planning(LIVE, replace(LIVE, unfinished="a reload is due")).plan
         assert [each.rule for each in part(plan, "west").findings] == ["unfinished-change"]
+
+
+class TestServedNotGood:
+    """Clients that exist are refused by what may be served, and nothing that is ready helps."""
+
+    def test_a_root_that_no_build_trusts_is_an_error_at_the_builds(self) -> None:
+        plan = replace(ALONE, clients=builds((-90, [two()]))).plan(LIVE)
+        finding = next(each for each in plan.all_findings if each.rule == "served-not-good")
+        assert (finding.severity, finding.appliance) == (Severity.ERROR, "east")
+        assert finding.message.startswith(
+            f"clients that ask for {SITE}, east.example.com, no server name may be served "
+        )
+        assert finding.message.endswith("does not trust Root One")
+        assert str(finding.position) == "sites/access.yaml:6:3"
+
+    def test_what_they_accept_is_none_and_neither_is_what_is_replaced_at_once(self) -> None:
+        scene = replace(ALONE, clients=builds((-90, [one()])))
+        assert "served-not-good" not in found(scene.plan(LIVE))
+        expired = keyed(leaf(one(), start=-90, end=-1, names=ALL), "expired")
+        assert "served-not-good" not in found(scene.plan(store(expired, chain_of(one()), default=expired)))
+
+    def test_what_expires_meanwhile_is_one(self) -> None:
+        scene = replace(ALONE, clients=builds((-90, [one()])))
+        assert "served-not-good" in found(scene.planning(LIVE, now=CURRENT.certificate.not_after + DAY).plan)
+
+    def test_before_the_first_certificate_there_is_only_the_factorys(self) -> None:
+        scene = Scene({"access": requested()}, default="access", clients=builds((-90, [one()])))
+        assert "served-not-good" not in found(scene.plan(store()))
+
+    def test_without_clients_nobody_is_refused(self) -> None:
+        assert "served-not-good" not in found(ALONE.planning(LIVE, now=CURRENT.certificate.not_after + DAY).plan)
