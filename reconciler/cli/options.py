@@ -34,7 +34,9 @@ Sites: TypeAlias = Annotated[
 AllowRemovals: TypeAlias = Annotated[
     int | None,
     typer.Option(
-        metavar="N", min=0, help="Allow that many removals of certificates with a key on each appliance, this once."
+        metavar="N",
+        min=0,
+        help="Allow that many removals of certificates with a key, and of requests, on each appliance, this once.",
     ),
 ]
 DEFAULT_DESIRED_STATE = Path("desired-state")

@@ -167,7 +167,10 @@ class Policy(Model):
     keep_previous: Duration = dt.timedelta(days=7)
     """How long a replaced certificate stays beside its successor."""
     removals_at_most: Annotated[int, Field(ge=0)] = 2
-    """Certificates with a key that one plan may remove from one appliance."""
+    """Certificates with a key, and requests, that one plan may remove from one appliance.
+
+    A certificate that has been replaced and expires within a day does not count.
+    """
 
 
 class Fleet(Model):
