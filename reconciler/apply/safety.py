@@ -109,6 +109,9 @@ class Guard:
                 return f"{who} would be left without a good certificate"
             if {row.ref for row in bad} - ({row.ref for row in old} - sound):
                 return f"{who} might be served a certificate that is not good"
+            if bad and not sound <= {row.ref for row in then}:
+                # Whichever of several is served first, and that is not known, this may be the next one.
+                return f"{who} might be served a certificate that is not good in the place of one that is"
         return ""
 
     def _builds(self, now: dt.datetime) -> Sequence[Build]:

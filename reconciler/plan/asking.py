@@ -25,7 +25,7 @@ def request(scene: Scene, target: Target, making: Making) -> CreateRequest:
         label=target.label,
         reason=making.why or reason("missing", "no certificate and no request for it is there yet"),
         source=source(target.declared.position("source", "kind")),
-        depends_on=(making.after,) if making.after else (),
+        depends_on=making.after,
         friendly_name=target.label,
         subject=model.subject.distinguished_name.attributes,
         subject_alternative_names=tuple(each.value for each in target.names),

@@ -88,7 +88,7 @@ def _hold_one(scene: Scene, blocked: Blocked, world: World, arrivals: Mapping[st
     if blocked.waits_for:
         return _because("follows", f"it follows {', '.join(blocked.waits_for)}"), _left_out(scene, blocked), None
     if isinstance(action, Remove):
-        return _removal(scene, action, blocked.harms)
+        return _removal(scene, action, blocked.harms, world)
     harm = blocked.harms[0]
     until = safe_from(scene.judge, world, lambda before: change(before, action, arrivals), scene.protected)
     outlived = _outlives(scene, action, blocked.harms, until)
@@ -124,14 +124,20 @@ def _left_out(scene: Scene, blocked: Blocked) -> Finding | None:
     return _find(scene, SITE_DIVIDED, blocked.action, problem, remedy)
 
 
-def _removal(scene: Scene, action: Remove, harmed: tuple[Harm, ...]) -> _Outcome:
+def _removal(scene: Scene, action: Remove, harmed: tuple[Harm, ...], world: World) -> _Outcome:
     if not harmed:
         held = _because("is-default", "it is the default certificate")
         if action.fingerprint not in scene.retired:
             return held, None, None
         sentence = f"{action.label} is retired, and it is the default certificate"
         return held, _find(scene, RETIRED_NEEDED, action, sentence, "declare another default"), None
-    harm = harmed[0]
+    harm = next((each for each in harmed if each.lost), harmed[0])
+    if not harm.lost and harm.offender:
+        # The last good one stays, so nobody has lost anything. What may be served beside it is reported by itself.
+        until = safe_from(scene.judge, world, lambda before: change(before, action, {}), scene.protected)
+        beside = f"{harm.offender.label}, which is not good: {_why(harm)}"
+        sentence = f"without {action.label}, {_clients_of(harm)} might be served {beside}; without that it goes"
+        return Hold(reason=Reason(code="served-not-good", sentence=sentence), until=until), None, None
     sentence = f"without {action.label}, {_clients_of(harm)} would have no good certificate"
     remedy = f"declare another certificate that is good for {harm.name}"
     return _because("served-name-lost", sentence), _find(scene, SERVED_NAME_LOST, action, sentence, remedy), None

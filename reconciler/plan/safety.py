@@ -39,13 +39,16 @@ class Harm:
     Attributes:
         sent: The server name, or None for a client that sends none.
         name: The name that must be covered.
-        offender: A candidate that is not good and was not there before; None where no good candidate would be left.
+        lost: Whether no good candidate would be left.
+        offender: A candidate that is not good and was not there before; or, where a good one leaves and others stay,
+            one that was: which of several is served first is not known, so it may be the next. None without one.
         why: What is wrong with the offender.
         served_until: When the last good certificate that may serve now expires.
     """
 
     sent: str | None
     name: str
+    lost: bool
     offender: Entry | None
     why: Reason | None
     served_until: dt.datetime
@@ -74,10 +77,15 @@ def _harm(judge: Judge, before: World, after: World, sent: str | None, name: str
     bad = {entry.ref for entry in candidates} - {entry.ref for entry in good}
     until = max(entry.not_after for entry in good)
     later = [(entry, judge.why_not_good(entry, name, after)) for entry in after.candidates(sent)]
-    joined = next(((entry, why) for entry, why in later if why and entry.ref not in bad), None)
-    if joined:
-        return Harm(sent, name, joined[0], joined[1], until)
-    return Harm(sent, name, None, None, until) if all(why for _, why in later) else None
+    not_good = [(entry, why) for entry, why in later if why]
+    lost = len(not_good) == len(later)
+    joined = [each for each in not_good if each[0].ref not in bad]
+    leaves = not {entry.ref for entry in good} <= {entry.ref for entry, _ in later}
+    offending = joined or (not_good if leaves and not lost else [])
+    if not (lost or offending):
+        return None
+    offender, why = offending[0] if offending else (None, None)
+    return Harm(sent, name, lost, offender, why, until)
 
 
 def safe_from(

@@ -51,14 +51,14 @@ class Making:
         why: Why, or None where there has been none so far.
         public_key: Identity of the key that a request uses again; None for a new key.
         holder: A certificate there that has that key.
-        after: Id of the action that brings that certificate, or None where it is there.
+        after: Ids of the actions that bring that certificate, or use up a request that has the key already.
     """
 
     appliance: str
     why: Reason | None = None
     public_key: str | None = None
     holder: str | None = None
-    after: str | None = None
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,16 +200,23 @@ def _with_the_same_key(
     for name, request in asking:
         if name not in found.copies:
             return replace(found, awaited=Awaited(name, request, due))
-    holders = [(name, row.fingerprint) for name, store in seen.items() if (row := _with_key(store, key))]
-    if holders and not asking:
-        return replace(found, making=Making(holders[0][0], due, key, holders[0][1]))
+    holders = {name: row.fingerprint for name, store in seen.items() if (row := _with_key(store, key))}
+
+    first = [name for name, _ in asking] or [*holders]
+
+    def preference(name: str) -> tuple[bool, bool]:
+        """Where it can be made at all, at best at once; and where it cannot, at a place that stays the same."""
+        offered = Operation.CREATE_REQUEST in seen[name].offers
+        return not offered, offered and name not in first
+
+    maker = min((name for name in seen if name in holders or name in found.copies), key=preference, default=None)
+    if maker is None:
+        return None
     # Importing the answer uses its request up, and only then is another made; where the import is held, the request is
     # still there, and another one would be one too many.
-    importer = next((name for name, _ in asking), next(iter(found.copies), None))
-    if importer is None:
-        return None
-    after = action_id(importer, "import", found.target.name)
-    return replace(found, making=Making(importer, due, key, leaf.fingerprint, after))
+    importers = [name for name, _ in asking] + ([] if maker in holders else [maker])
+    after = tuple(action_id(each, "import", found.target.name) for each in dict.fromkeys(importers))
+    return replace(found, making=Making(maker, due, key, holders.get(maker, leaf.fingerprint), after))
 
 
 def _copies(found: Supply, certificate: Certificate, seen: Mapping[str, LiveStore]) -> dict[str, Copy]:

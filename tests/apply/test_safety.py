@@ -82,6 +82,12 @@ class TestRemoving:
         held = serving(keyed(other, "expired"), default=factory())
         assert said(removed(good().certificate.fingerprint), held) == GONE
 
+    def test_one_of_two_stays_beside_one_that_is_not_good(self) -> None:
+        other, stray = leaf(one(), start=-2), leaf(two())
+        held = serving(keyed(other, "other"), keyed(stray, "stray"), default=other)
+        assert said(removed(good().certificate.fingerprint), held) == f"{BAD} in the place of one that is"
+        assert said(removed(stray.certificate.fingerprint), held) == ""
+
     def test_an_issuer_that_something_needs_stays(self) -> None:
         for each in (one().certificate, one().chain[0]):
             assert said(removed(each.fingerprint), serving()) == NO_NAME_GONE

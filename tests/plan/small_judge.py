@@ -250,15 +250,17 @@ class Judge:
 def harm_of(then: Served, now: Served) -> str:
     """What one step does to one name: no tie-break is known, so whatever may be served counts.
 
-    Where only good certificates might have been served, only such may be afterwards. Where a good one was among others,
-    one stays and nothing joins that is not good.
+    Where a good one was among others, nothing joins that is not good, and no good one leaves while such a one stays:
+    whatever the order of preference, what comes to be served after a good one is good.
     """
     if not then.good:
         return ""
     bad = now.candidates & ~now.good
     if not now.good:
         return "loses its last good certificate"
-    return "gets a candidate that is not good" if bad & ~(then.candidates & ~then.good) else ""
+    if bad & ~(then.candidates & ~then.good):
+        return "gets a candidate that is not good"
+    return "leaves a name to a candidate that is not good" if bad and then.good & ~now.candidates else ""
 
 
 def _with(shelf: Shelf, row: int) -> Shelf:

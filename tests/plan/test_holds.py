@@ -176,6 +176,45 @@ class TestWhatIsNotGood:
         assert held(Scene({"new": provided(lapsed)}).plan(live))["import new"] == ("expired", None)
 
 
+class TestAGoodOneBesideOneThatIsNot:
+    """Which of several is served first is not known: the one that goes may have stood before the bad one."""
+
+    STRAY = leaf(two(), start=-200, common_name="Stray", names=(SITE,))
+    NEXT = leaf(one(), start=-20)
+    SCENE = Scene({"next": provided(NEXT)}, default="next")
+
+    def test_stays_though_another_good_one_does(self) -> None:
+        live = store(
+            keyed(OLD, "old"), keyed(self.NEXT, "next"), keyed(self.STRAY, "stray"), chain_of(one()), default=self.NEXT
+        )
+        plan = replace(self.SCENE, clients=builds((-400, [one()]))).plan(live)
+        assert held(plan) == {"remove old": ("served-not-good", None)}
+        assert set(found(plan)) == {"undeclared", "served-not-good"}
+        [action] = [each for each in part(plan).actions if each.hold]
+        assert action.hold is not None
+        assert "might be served stray, which is not good" in action.hold.reason.sentence
+
+    def test_goes_after_it_where_that_may_go_too(self) -> None:
+        live = store(
+            keyed(OLD, "old"), keyed(self.NEXT, "next"), keyed(self.STRAY, "stray"), chain_of(one()), default=self.NEXT
+        )
+        scene = replace(self.SCENE, clients=builds((-400, [one()])), east="undeclared: remove\n")
+        plan = scene.plan(live)
+        assert steps(plan) == ["remove stray", "remove old"]
+
+    def test_goes_from_the_instant_at_which_that_has_become_good(self) -> None:
+        live = store(
+            keyed(OLD, "old"),
+            keyed(self.NEXT, "next"),
+            keyed(self.STRAY, "stray"),
+            chain_of(one()),
+            chain_of(two()),
+            default=self.NEXT,
+        )
+        plan = replace(self.SCENE, clients=SETTLING).plan(live)
+        assert held(plan) == {"remove old": ("served-not-good", NOW + DAY)}
+
+
 class TestTheDefault:
     def test_is_held_where_it_would_not_cover_the_sites_hostname(self) -> None:
         other = leaf(one(), names=["else.example.org"], common_name="Else")

@@ -106,6 +106,8 @@ def test_no_prefix_of_a_plan_harms_a_name_that_was_served_by_a_good_certificate(
                 assert len(bad) < len(later), f"{sent} loses its last good certificate"
                 was_bad = {each.fingerprint for each in then} - {each.fingerprint for each in good}
                 assert {each.fingerprint for each in bad} <= was_bad, f"{sent} gets a candidate that is not good"
+                stays = {each.fingerprint for each in good} <= {each.fingerprint for each in later}
+                assert stays or not bad, f"{sent} loses a good candidate beside one that is not"
 
 
 @given(fleets())

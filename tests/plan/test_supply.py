@@ -539,6 +539,13 @@ class TestAnAnswerThatIsDueAlready:
         assert nothing_is_ready(after)
         assert waiting(after, where) == {"import access": "answer-awaited"}
 
+    def test_the_request_is_made_where_the_interface_offers_it(self) -> None:
+        offers = EVERYTHING - {Operation.CREATE_REQUEST}
+        stores = {"east": EMPTY, "west": store(requests=[pending(AGING)], offers=offers)}
+        made = request(DUE.over(stores))
+        assert {*made.depends_on} == {"west/import/access", "east/import/access"}
+        assert nothing_is_ready(again(DUE, stores))
+
     def test_with_a_new_key_the_request_waits_for_nothing(self) -> None:
         stores = {"east": EMPTY, "west": store(requests=[pending(AGING)])}
         plan = DUE_NEW.over(stores)

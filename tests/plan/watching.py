@@ -6,7 +6,7 @@ certificate, or may be served one that is not good and could not be before; and 
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -17,6 +17,7 @@ import anyio
 from reconciler.apply.executor import Executor
 from reconciler.apply.safety import Guard
 from reconciler.apply.uploads import Uploads
+from reconciler.plan.model import Expectation
 from reconciler.plan.planner import Fleet, make_plan
 from reconciler.rules import Stopped
 from tests.apply.stage import PASSPHRASE
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from reconciler.desired.state import DesiredState
     from reconciler.live.driver import Driver
     from reconciler.live.store import LiveStore
-    from reconciler.plan.model import Plan
+    from reconciler.plan.model import AppliancePlan, Plan
     from tests.support.on_disk import OnDisk
 
     Appliance: TypeAlias = MemoryStore | OnDisk
@@ -51,6 +52,7 @@ class Watch:
         clock: The time.
         harmed: What happened to protected names that should not have.
         lost: Which keys are nowhere any more that were needed.
+        undone: What another administrator had chosen, and it did not stay.
         looks: How often it has looked at a store.
     """
 
@@ -59,8 +61,10 @@ class Watch:
     clock: Clock = lambda: NOW
     harmed: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    undone: list[str] = field(default_factory=list)
     looks: int = 0
     _last: dict[str, LiveStore] = field(default_factory=dict)
+    _chosen: dict[str, str | None] = field(default_factory=dict)
     _keys: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -68,7 +72,12 @@ class Watch:
 
     def begin(self) -> None:
         """Take the stores as they are: what was done to them was done by somebody else."""
-        self._last = {name: each.live for name, each in self.stores.items()}
+        there = {name: each.live for name, each in self.stores.items()}
+        chosen = {
+            name: each.default for name, each in there.items() if each.default != self._last.get(name, each).default
+        }
+        self._chosen |= chosen
+        self._last = there
         self._keys = self._needed()
 
     def look(self) -> None:
@@ -78,6 +87,8 @@ class Watch:
             now = store.live
             if now != self._last[name]:
                 self.harmed += harm(self.state, name, self._last[name], now, self.clock())
+                if now.default != self._chosen.get(name, now.default):
+                    self.undone.append(f"{name}: somebody else has chosen another default")
                 self._last[name] = now
         held = {key for each in self.stores.values() for key in each.keys}
         self.lost += sorted(self._keys - held)
@@ -105,7 +116,7 @@ def harm(state: DesiredState, name: str, before: LiveStore, after: LiveStore, no
             continue
         if len(bad) == len(later):
             seen.append(f"{name}: {sent or 'no name'} has lost its last good certificate")
-        elif bad - {each.fingerprint for each in then} or bad & good:
+        elif bad - {each.fingerprint for each in then} or bad & good or (bad and good - {e.fingerprint for e in later}):
             seen.append(f"{name}: {sent or 'no name'} may be served a certificate that is not good")
     return seen
 
@@ -135,11 +146,32 @@ def _open(store: Appliance) -> AbstractAsyncContextManager[Driver]:
 
 def plan(state: DesiredState, stores: Mapping[str, Appliance], now: dt.datetime = NOW) -> Plan:
     """Plan."""
-    return make_plan(Fleet(state, {n: e.live for n, e in stores.items()}, {}, (), Stopped()), now).plan
+    return plan_for(state, {name: each.live for name, each in stores.items()}, now)
+
+
+def plan_for(state: DesiredState, observed: Mapping[str, LiveStore], now: dt.datetime) -> Plan:
+    """Plan by what a driver has observed."""
+    return make_plan(Fleet(state, observed, {}, (), Stopped()), now).plan
+
+
+def _careless(made: Plan) -> Plan:
+    """The same plan, whose actions expect nothing of the store."""
+
+    def forget(part: AppliancePlan) -> AppliancePlan:
+        actions = tuple(each.model_copy(update={"expects": Expectation()}) for each in part.actions)
+        return part.model_copy(update={"actions": actions})
+
+    return made.model_copy(update={"appliances": tuple(map(forget, made.appliances))})
 
 
 def carry_out(
-    made: Plan, watch: Watch, *, guarded: bool = True, begun: Callable[[anyio.CancelScope], object] = lambda _: None
+    made: Plan,
+    watch: Watch,
+    *,
+    guarded: bool = True,
+    expecting: bool = True,
+    begun: Callable[[anyio.CancelScope], object] = lambda _: None,
+    hosting: AbstractAsyncContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
 ) -> dict[str, ApplianceResult]:
     """Carry a plan out while somebody watches.
 
@@ -147,7 +179,9 @@ def carry_out(
         made: The plan.
         watch: Who watches.
         guarded: Whether the run-time check is there.
+        expecting: Whether actions have their preconditions.
         begun: Told of the scope in which it is carried out, which may be cancelled like a process that is killed.
+        hosting: Where the appliances can be reached; it outlives who is killed.
 
     Returns:
         Results by appliance; none where it was cancelled.
@@ -161,12 +195,15 @@ def carry_out(
 
     guards = {name: Guard(state.protected_names(name), state.clients(name)) for name in state.appliances}
     uploads = Uploads(state, {"PASSPHRASE": PASSPHRASE}, Path("desired-state"))
-    executor = Executor(made, opening, uploads, guards=guards if guarded else {}, clock=watch.clock)
+    executor = Executor(
+        made if expecting else _careless(made), opening, uploads, guards=guards if guarded else {}, clock=watch.clock
+    )
 
     async def run() -> tuple[ApplianceResult, ...]:
-        with anyio.fail_after(30), anyio.CancelScope() as scope:
-            begun(scope)
-            return await executor.run()
+        async with hosting:
+            with anyio.fail_after(60), anyio.CancelScope() as scope:
+                begun(scope)
+                return await executor.run()
         return ()
 
     return {each.appliance: each for each in anyio.run(run)}
