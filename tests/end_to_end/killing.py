@@ -90,6 +90,9 @@ def serve() -> None:
         import_module(f"reconciler.{name}")
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         main(["plan", "desired-state"])  # once: everything that a run needs is there when it begins
+    for each in threading.enumerate():
+        if each is not threading.current_thread():
+            each.join(10)  # workers of the plan that has just ended: a fork beside one of them would be unsafe
     assert threading.active_count() == 1
     for line in sys.stdin:
         job = json.loads(line)
