@@ -55,8 +55,8 @@ class Stores:
         """The options of an appliance's store: the declared ones, unless the operator puts another in their place."""
         return self._settings.stores.get(appliance, self._state.appliances[appliance].model.store)
 
-    def context(self, appliance: str, *, changes: bool = False) -> OpenContext:
-        """What the driver of an appliance is opened with; `changes` where its store will be changed."""
+    def context(self, appliance: str, *, changes: bool = False, given_up: Callable[[], bool] = bool) -> OpenContext:
+        """What the driver of an appliance is opened with; see `open`."""
         state, settings = self._state, self._settings
         declared = state.appliances[appliance]
         leaves = (state.material[name].leaf for name in state.certificates_of(appliance) if name in state.material)
@@ -73,12 +73,22 @@ class Stores:
             # What the operator's own file names lies where the operator says, not in what somebody proposes.
             read=_operators_file if appliance in settings.stores else state.tree.read,
             changes=changes,
+            given_up=given_up,
         )
 
-    def open(self, appliance: str, *, changes: bool = False) -> AbstractAsyncContextManager[Driver]:
-        """Open the store of an appliance; `changes` where it will be changed."""
+    def open(
+        self, appliance: str, *, changes: bool = False, given_up: Callable[[], bool] = bool
+    ) -> AbstractAsyncContextManager[Driver]:
+        """Open the store of an appliance.
+
+        Args:
+            appliance: Its name.
+            changes: Whether it will be changed: then whoever changes it now is waited for.
+            given_up: Whether nobody waits any longer.
+        """
         configuration = self.configuration(appliance)
-        return driver_types()[configuration.driver].open(configuration, self.context(appliance, changes=changes))
+        context = self.context(appliance, changes=changes, given_up=given_up)
+        return driver_types()[configuration.driver].open(configuration, context)
 
     def endpoint(self, appliance: str) -> tuple[str, int] | None:
         """Host and port where clients connect to an appliance; None where they are not known."""

@@ -179,6 +179,7 @@ class OpenContext:
         read: Reads committed material by its path from the root; raises `UnreadableInput`.
         changes: Whether the store will be changed. Then nobody else's apply is to be at work on it, where that can be
             seen to.
+        given_up: Whether nobody waits any longer for somebody else's to end.
     """
 
     appliance: str
@@ -191,6 +192,7 @@ class OpenContext:
     retired: frozenset[str] = frozenset()
     read: Callable[[str], bytes] = _nothing_committed
     changes: bool = False
+    given_up: Callable[[], bool] = bool
 
 
 class CheckOutcome(StrEnum):

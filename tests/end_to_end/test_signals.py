@@ -135,13 +135,12 @@ def test_the_action_in_hand_is_finished_and_no_other_begun(site: Site, tmp_path:
 @BOTH
 def test_who_waits_for_another_apply_does_nothing(site: Site, number: signal.Signals) -> None:
     before = site.observe()
-    with applying(site) as process:
-        with held(site.stores / "east-1" / RESERVED) as is_awaited:
-            until(is_awaited)
-            os.killpg(process.pid, number)
-            assert process.stderr
-            assert process.stderr.readline() == "reconciler: stopping after the action in hand\n"
-        out, err = process.communicate(timeout=60)
+    with applying(site) as process, held(site.stores / "east-1" / RESERVED) as is_awaited:
+        until(is_awaited)
+        os.killpg(process.pid, number)
+        assert process.stderr
+        assert process.stderr.readline() == "reconciler: stopping after the action in hand\n"
+        out, err = process.communicate(timeout=60)  # it does not wait for the other one to end
     assert (process.returncode, err) == (Exit.FAILED, "")
     assert site.observe() == before
     [result] = Applied.model_validate_json(out).results

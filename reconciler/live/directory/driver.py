@@ -108,7 +108,7 @@ async def _open(configuration: StoreConfiguration, context: OpenContext) -> Asyn
     store = _store(configuration, context)
     with ExitStack() as held:
         if context.changes:
-            await to_thread.run_sync(held.enter_context, store.reserved())
+            await to_thread.run_sync(held.enter_context, store.reserved(context.given_up))
         yield DirectoryDriver(store)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from reconciler.base.errors import FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 TEMPORARY = ".reconciler-new-"
@@ -106,16 +106,18 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, *, exclusive: bool, patience: float) -> Iterator[None]:
+def locked(path: Path, *, exclusive: bool, patience: float, given_up: Callable[[], bool] = bool) -> Iterator[None]:
     """Hold a lock file: alone, or shared with others that only look.
 
     Args:
         path: The lock file. It is made for an exclusive lock; without it there is nothing that a reader must wait for.
         exclusive: Whether to keep everybody else out.
         patience: How long to wait for others, in seconds.
+        given_up: Whether nobody waits any longer.
 
     Raises:
         TimeoutError: Another process held it all the time.
+        InterruptedError: Another process held it until nobody waited any longer.
         OSError: The lock file cannot be opened.
     """
     flags = os.O_RDWR | os.O_CREAT if exclusive else os.O_RDONLY
@@ -127,17 +129,19 @@ def locked(path: Path, *, exclusive: bool, patience: float) -> Iterator[None]:
         yield
         return
     try:
-        _wait_for(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, time.monotonic() + patience)
+        _wait_for(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, time.monotonic() + patience, given_up)
         yield
     finally:
         os.close(descriptor)
 
 
-def _wait_for(descriptor: int, kind: int, deadline: float) -> None:
+def _wait_for(descriptor: int, kind: int, deadline: float, given_up: Callable[[], bool]) -> None:
     while True:
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
+            if given_up():
+                raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR)) from None
             if time.monotonic() >= deadline:
                 raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
             time.sleep(_POLL)

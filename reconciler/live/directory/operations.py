@@ -135,8 +135,11 @@ class DirectoryStore:
             self._change(lambda _snapshot, _target: None)
 
     @contextmanager
-    def reserved(self) -> Iterator[None]:
+    def reserved(self, given_up: Callable[[], bool] = bool) -> Iterator[None]:
         """Keep every other apply away from the directory. One that begins meanwhile waits, then looks again.
+
+        Args:
+            given_up: Whether nobody waits any longer.
 
         Raises:
             StoreUnreachable: Another process has been at work on it all the time, or it cannot be written.
@@ -145,7 +148,9 @@ class DirectoryStore:
             if self._root.is_dir():  # where there is none, whatever is asked of it says so
                 try:
                     make_folder(self._root / STORE)
-                    held.enter_context(locked(self._root / RESERVED, exclusive=True, patience=LOCK_PATIENCE))
+                    held.enter_context(
+                        locked(self._root / RESERVED, exclusive=True, patience=LOCK_PATIENCE, given_up=given_up)
+                    )
                 except OSError as error:
                     raise self._busy_or(error, StoreUnreachable, "cannot be changed") from error
             yield
@@ -233,6 +238,8 @@ class DirectoryStore:
                 f"{self._shown} has been held by another process for {LOCK_PATIENCE:g} seconds",
                 "wait until it has finished, and run again",
             )
+        if isinstance(error, InterruptedError):
+            return StoreUnreachable(f"{self._shown} is held by another process", "apply again when it has finished")
         return otherwise(f"{self._shown} {what}: {reason(error)}", _remedy(error))
 
 

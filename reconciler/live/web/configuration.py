@@ -9,7 +9,15 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from reconciler.base.references import Fingerprint, MaterialPath, Model, SecretReference, StoreConfiguration, refused
+from reconciler.base.references import (
+    Fingerprint,
+    MaterialPath,
+    Model,
+    SecretReference,
+    StoreConfiguration,
+    refused,
+    told_pattern,
+)
 from reconciler.live.driver import DriverType
 from reconciler.pki.names import normalize_dns
 
@@ -58,7 +66,14 @@ class WebConfiguration(StoreConfiguration):
 
     driver: Literal["web"]
     """Which driver: `web`."""
-    url: Annotated[str, AfterValidator(_url), Field(examples=["https://east-1.example.com/appliance"])]
+    url: Annotated[
+        str,
+        AfterValidator(_url),
+        Field(
+            examples=["https://east-1.example.com/appliance"],
+            json_schema_extra=told_pattern(r"^https://[^\s/?#@\\]+(?:/[^\s?#\\]*)?$", "Write an https address."),
+        ),
+    ]
     """Address of the interface."""
     username: SecretReference
     """Where the user name is found."""

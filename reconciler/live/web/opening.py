@@ -108,12 +108,16 @@ async def _reserved(configuration: WebConfiguration, context: OpenContext) -> As
         if context.changes and known is not None:
             parts = urlsplit(configuration.url)
             place = endpoint(parts.hostname or "", parts.port or _HTTPS)
-            lock = locked(known.with_name(f"{known.name}.{place}.lock"), exclusive=True, patience=_LOCK_PATIENCE)
+            file = known.with_name(f"{known.name}.{place}.lock")
+            lock = locked(file, exclusive=True, patience=_LOCK_PATIENCE, given_up=context.given_up)
             try:
                 await to_thread.run_sync(held.enter_context, lock)
             except TimeoutError as error:
                 problem = f"another apply has been at work on {place} for {_LOCK_PATIENCE:g} seconds"
                 raise StoreUnreachable(problem, "wait until it has finished, and run again") from error
+            except InterruptedError as error:
+                problem = f"another apply is at work on {place}"
+                raise StoreUnreachable(problem, "apply again when it has finished") from error
             except OSError:
                 pass
         yield

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.base.errors import StoreUnreachable, StoreUntrusted
-from reconciler.live.web import Trust
+from reconciler.live.web import Trust, opening
 from reconciler.live.web.known import known_certificates, remember
 from reconciler.live.web.opening import open_driver
 from tests.live.contract import form
@@ -91,3 +92,24 @@ async def test_what_an_interface_made_under_our_eyes_is_trusted_where_that_lasts
             async with open_driver(configuration(trust=trust), untold, QUICK) as driver:
                 with pytest.raises(StoreUntrusted, match="not trusted"):
                     await driver.observe()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("patience", "given_up", "said"),
+    [(0.1, False, "has been at work on .* for 0.1 seconds"), (60.0, True, "another apply is at work on")],
+)
+async def test_whoever_waits_for_another_apply_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    patience: float,
+    given_up: bool,  # noqa: FBT001
+    said: str,
+) -> None:
+    monkeypatch.setattr(opening, "_LOCK_PATIENCE", patience)
+    async with lab(tmp_path) as appliance:
+        changing = replace(context(appliance, tmp_path), changes=True, given_up=lambda: given_up)
+        async with open_driver(configuration(), changing):
+            with pytest.raises(StoreUnreachable, match=said):
+                async with open_driver(configuration(), changing):
+                    pass
