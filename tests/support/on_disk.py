@@ -83,9 +83,14 @@ class OnDisk:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Driver]:
         """Open it as production does for an apply."""
-        disturbed = _Disturbed(self, DirectoryDriver(self._store))
-        await disturbed.call("open")
-        yield disturbed
+        async with self._open() as driver:
+            disturbed = _Disturbed(self, driver)
+            await disturbed.call("open")
+            yield disturbed
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Driver]:
+        yield DirectoryDriver(self._store)
 
 
 class _Disturbed:
