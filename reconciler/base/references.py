@@ -44,6 +44,11 @@ def refused(message: str, remedy: str, rule: str = "invalid-value") -> PydanticC
     return PydanticCustomError(REFUSED, "{message}", {"message": message, "remedy": remedy, "rule": rule})
 
 
+def told_pattern(pattern: str, message: str) -> dict[str, Any]:
+    """A pattern for a JSON Schema, with what an editor says where a value does not match it."""
+    return {"pattern": pattern, "patternErrorMessage": message}
+
+
 class Model(BaseModel):
     """Base of everything that is read from YAML: frozen, no unknown keys, no coercion."""
 
@@ -93,7 +98,13 @@ Duration: TypeAlias = Annotated[
     dt.timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]{0,5}[dhm]$", "examples": ["30d", "48h", "90m"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            **told_pattern("^[1-9][0-9]{0,5}[dhm]$", "Write days, hours or minutes: 30d, 48h or 90m."),
+            "examples": ["30d", "48h", "90m"],
+        }
+    ),
 ]
 """A time span: days, hours or minutes."""
 
@@ -205,6 +216,10 @@ def _fingerprint(value: str) -> str:
 Fingerprint: TypeAlias = Annotated[
     str,
     AfterValidator(_fingerprint),
-    Field(json_schema_extra={"pattern": "^(?:[0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}$"}),
+    Field(
+        json_schema_extra=told_pattern(
+            "^(?:[0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}$", "Write 64 hexadecimal digits in quotes, colons allowed."
+        )
+    ),
 ]
 """SHA-256 of a certificate, as lower-case hex without colons."""

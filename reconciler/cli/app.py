@@ -14,6 +14,7 @@ import typer
 from reconciler import __version__
 from reconciler.base.errors import ReconcilerError, StaleError
 from reconciler.base.text import printable
+from reconciler.cli.adopt import adopt
 from reconciler.cli.apply import apply
 from reconciler.cli.bundle import bundle
 from reconciler.cli.demo import demo
@@ -22,6 +23,7 @@ from reconciler.cli.exits import Exit
 from reconciler.cli.export import export
 from reconciler.cli.help import epilog
 from reconciler.cli.history import history
+from reconciler.cli.init import init
 from reconciler.cli.inspect import inspect
 from reconciler.cli.lab import lab
 from reconciler.cli.log import debug_log
@@ -62,6 +64,7 @@ _PLAN_HELP = epilog(
         "plan --revision main --detailed-exitcode": "a commit, for a pipeline",
         "plan --at 2026-12-24": "what falls due until then",
         "plan --out plan.json": "saved, so that it can be reviewed and applied as it is",
+        "plan --report comment.md --format github": "a comment and annotations for a pull request",
     },
     Exit.CHANGES,
     Exit.FINDINGS,
@@ -73,6 +76,30 @@ def _add(name: str, command: Callable[..., Exit], summary: str, beneath: str) ->
     app.command(name, short_help=summary, epilog=beneath)(command)
 
 
+_add(
+    "init",
+    init,
+    "Write the first files of a new fleet.",
+    epilog(
+        {
+            "init": "asks a few questions",
+            "init --yes --hostname access.example.com --topology failover": "takes the defaults for the rest",
+        }
+    ),
+)
+_add(
+    "adopt",
+    adopt,
+    "Write YAML for what appliances hold.",
+    epilog(
+        {
+            "adopt east-1 --dry-run": "what would be written for a declared appliance",
+            "adopt --site access": "every member of a site",
+            "adopt hub-1 --hostname hub-1.example.com --path /etc/haproxy/certificates": "one that is new",
+        },
+        Exit.STALE,
+    ),
+)
 _add(
     "validate",
     validate,

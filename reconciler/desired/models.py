@@ -11,7 +11,8 @@ import ipaddress
 import re
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic.config import JsonDict  # noqa: TC002 - pydantic evaluates what stands beside its models
 
 from reconciler.base.references import (
     Duration,
@@ -21,6 +22,7 @@ from reconciler.base.references import (
     SecretReference,
     StoreConfiguration,
     refused,
+    told_pattern,
 )
 from reconciler.pki.certificate import DistinguishedName, distinguished_name
 from reconciler.pki.keys import KeyKind
@@ -31,6 +33,10 @@ NAME = re.compile(NAME_PATTERN)
 """What a file may be called so that its stem can name an object."""
 
 
+_LABEL = r"[^\s.:/\\*@,;#?]+"
+_HOST_PATTERN = rf"{_LABEL}(?:\.{_LABEL})*\.?"
+"""What editors mark as no host name; what they let pass is looked at more closely by the model."""
+_ADDRESS_PATTERN = r"\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]?"
 _ENDPOINT = r"(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})"
 _LAST_PORT = 65535
 
@@ -115,26 +121,76 @@ def _moment(value: object) -> object:
     raise refused("this is neither a date nor an instant with a time zone", remedy)
 
 
-Hostname: TypeAlias = Annotated[str, AfterValidator(_hostname), Field(examples=["access.example.com"])]
-HostAndPort: TypeAlias = Annotated[
-    str, AfterValidator(_host_and_port), Field(examples=["east-1.example.com", "east-1.example.com:8443"])
+Hostname: TypeAlias = Annotated[
+    str,
+    AfterValidator(_hostname),
+    Field(
+        examples=["access.example.com"],
+        json_schema_extra=told_pattern(f"^{_HOST_PATTERN}$", "Write a host name such as access.example.com."),
+    ),
 ]
-AlternativeName: TypeAlias = Annotated[str, AfterValidator(_name)]
+HostAndPort: TypeAlias = Annotated[
+    str,
+    AfterValidator(_host_and_port),
+    Field(
+        examples=["east-1.example.com", "east-1.example.com:8443"],
+        json_schema_extra=told_pattern(
+            f"^(?:{_HOST_PATTERN}|{_ADDRESS_PATTERN})(?::[0-9]{{1,5}})?$", "Write a host, or host:port."
+        ),
+    ),
+]
+AlternativeName: TypeAlias = Annotated[
+    str,
+    AfterValidator(_name),
+    Field(
+        examples=["access.example.com", "*.example.com"],
+        json_schema_extra=told_pattern(
+            rf"^(?:(?:\*\.)?{_HOST_PATTERN}|{_ADDRESS_PATTERN})$",
+            "Write a DNS name such as access.example.com or *.example.com.",
+        ),
+    ),
+]
 ObjectReference: TypeAlias = Annotated[
-    str, AfterValidator(_object_name), Field(json_schema_extra={"pattern": NAME_PATTERN})
+    str,
+    AfterValidator(_object_name),
+    Field(json_schema_extra=told_pattern(NAME_PATTERN, "Write the file's name without folder and .yaml.")),
 ]
 Endpoint: TypeAlias = Annotated[
-    str, AfterValidator(_endpoint), WithJsonSchema({"type": "string", "examples": ["east-1.example.com:443"]})
+    str,
+    AfterValidator(_endpoint),
+    WithJsonSchema(
+        {
+            "type": "string",
+            **told_pattern(f"^{_ENDPOINT}$", "Write host and port, like east-1.example.com:443."),
+            "examples": ["east-1.example.com:443"],
+        }
+    ),
 ]
+_DATE_PATTERN = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_INSTANT_PATTERN = (
+    f"{_DATE_PATTERN}[Tt ][0-9]{{2}}:[0-9]{{2}}(?::[0-9]{{2}}(?:\\.[0-9]+)?)?(?:[zZ]|[+-][0-9]{{2}}:?[0-9]{{2}})"
+)
 Instant: TypeAlias = Annotated[
     dt.datetime,
     BeforeValidator(_instant),
-    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-20T10:00:00Z"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            **told_pattern(f"^{_INSTANT_PATTERN}$", "Write an instant with a time zone, like 2026-11-20T10:00:00Z."),
+            "examples": ["2026-11-20T10:00:00Z"],
+        }
+    ),
 ]
 Date: TypeAlias = Annotated[
     dt.date,
     BeforeValidator(_date),
-    WithJsonSchema({"type": "string", "format": "date", "examples": ["2027-01-31"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            **told_pattern(f"^{_DATE_PATTERN}$", "Write a date like 2026-01-31."),
+            "examples": ["2027-01-31"],
+        }
+    ),
 ]
 
 
@@ -143,7 +199,10 @@ Moment: TypeAlias = Annotated[
     BeforeValidator(_moment),
     WithJsonSchema(
         {
-            "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}],
+            "type": "string",
+            **told_pattern(
+                f"^(?:{_DATE_PATTERN}|{_INSTANT_PATTERN})$", "Write it like 2026-01-31 or 2026-01-31T09:00:00Z."
+            ),
             "examples": ["2027-01-31", "2027-01-31T09:00:00Z"],
         }
     ),
@@ -161,7 +220,7 @@ class Policy(Model):
         "ec-p256",
         "ec-p384",
     )
-    """Kinds of key that certificates may have."""
+    """Kinds of key that certificates may have; all that appliances can make, unless fewer are listed."""
     renew_before: Duration = dt.timedelta(days=30)
     """How long before its expiration a certificate is renewed; a third of its lifetime where that is shorter."""
     keep_previous: Duration = dt.timedelta(days=7)
@@ -183,10 +242,10 @@ class Fleet(Model):
 class Acknowledgement(Model):
     """Silences one rule on this object until a date."""
 
-    rule: str
+    rule: Annotated[str, Field(examples=["ip-san", "self-signed-temporary"])]
     """Id of the rule, as `validate --list-rules` shows it."""
-    reason: Annotated[str, Field(min_length=1)]
-    """Why the finding is accepted."""
+    reason: Annotated[str, Field(min_length=1, examples=["agreed with support, case 123"])]
+    """Why the finding is accepted, for whoever reads it later."""
     until: Date
     """Last day on which it is silent."""
 
@@ -195,7 +254,7 @@ class ClientSoftwareBuild(Model):
     """One software build that BeyondTrust Technical Support made for the site."""
 
     installed_at: Instant
-    """When the build was installed on the site."""
+    """When the build was installed on the site: clients take `settle` from then on to follow."""
     trusts: Annotated[tuple[MaterialPath, ...], Field(min_length=1)]
     """The root (or self-signed) certificates that are built into it."""
 
@@ -222,21 +281,33 @@ ClientSoftware: TypeAlias = Annotated[
 """Which software builds clients may be running: `none`, or the builds that were made."""
 
 
+def _needs(topology: str, key: str) -> JsonDict:
+    """For editors: what a topology asks for. Between files and for people it is a rule of its own."""
+    return {
+        "if": {"required": ["topology"], "properties": {"topology": {"const": topology}}},
+        "then": {"required": [key]},
+    }
+
+
 class Site(Model):
     """A BeyondTrust site: one hostname, one or more appliances."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"allOf": [_needs("failover", "backup"), _needs("atlas", "traffic_nodes")]}
+    )
 
     hostname: Hostname
     """The hostname that clients use; it also stands for clients that send no server name."""
     topology: Literal["single", "failover", "atlas"] = "single"
-    """How its appliances work together."""
+    """How its appliances work together: one alone, primary and backup, or a primary with traffic nodes."""
     primary: ObjectReference
-    """The appliance on which keys are made."""
+    """The appliance on which keys are made: the name of its file in `appliances/`."""
     backup: ObjectReference | None = None
     """failover: the other appliance."""
     traffic_nodes: tuple[ObjectReference, ...] = ()
     """atlas: the traffic nodes."""
     certificates: tuple[ObjectReference, ...] = ()
-    """Certificates on every member, identical."""
+    """Certificates on every member, identical: the names of their files in `certificates/`."""
     default: ObjectReference | None = None
     """The certificate for clients that send no server name, or one that nothing matches."""
     client_software: ClientSoftware
@@ -275,7 +346,7 @@ class Appliance(Model):
     default: ObjectReference | None = None
     """Overrides the site's default."""
     undeclared: Literal["keep", "remove"] = "keep"
-    """What happens to certificates that nothing declares."""
+    """What happens to certificates that nothing declares: they are left alone, or removed."""
     retired: tuple[Retired, ...] = ()
     """Certificates to remove now."""
     client_software: ClientSoftware | None = None
@@ -290,9 +361,9 @@ class Subject(Model):
     """The Subject Name of a certificate."""
 
     country: str | None = None
-    """Two letters, ISO 3166."""
+    """Two letters, ISO 3166: `US`, `GB`."""
     state: str | None = None
-    """State or province, its full name."""
+    """State or province, its full name: `Mississippi`, not `MS`."""
     locality: str | None = None
     """City."""
     organization: str | None = None
@@ -324,7 +395,7 @@ class Requested(Model):
     signed: MaterialPath | None = None
     """The CA's answer, in any format that the appliance imports. Leave it out until there is one."""
     chain: tuple[MaterialPath, ...] = ()
-    """Intermediate and root certificates."""
+    """Intermediate and root certificates, from the issuer up: what the CA's file does not bring along."""
 
 
 class Provided(Model):
@@ -335,7 +406,7 @@ class Provided(Model):
     certificate: MaterialPath
     """The certificate, in clear, so that everyone can review it."""
     chain: tuple[MaterialPath, ...] = ()
-    """Intermediate and root certificates."""
+    """Intermediate and root certificates, from the issuer up: what the CA's file does not bring along."""
     key: MaterialPath
     """The encrypted private key, or a PKCS#12 file that holds it. Only `apply` reads it."""
     passphrase: SecretReference
@@ -364,11 +435,11 @@ class Certificate(Model):
     subject_alternative_names: Annotated[tuple[AlternativeName, ...], Field(min_length=1)]
     """One name per DNS A-record of the appliances; wildcards cover one label."""
     key: KeyKind = "rsa-2048"
-    """The kind of key."""
+    """The kind of key; the policy of `fleet.yaml` says which are allowed."""
     renew_before: Duration | None = None
     """Overrides the policy's `renew_before`."""
     renew_with: Literal["same_key", "new_key"] = "same_key"
-    """Whether a renewal keeps the key."""
+    """Whether a renewal keeps the key, so that every appliance has it already, or a new one is made."""
     issued_after: Moment | None = None
     """Anything issued earlier than this date or instant is replaced."""
     source: Source

@@ -23,6 +23,7 @@ from reconciler.desired.load import store_options
 from reconciler.desired.models import Endpoint, HostAndPort
 from reconciler.desired.nodes import Document, Scalar, plain
 from reconciler.desired.tree import LIMITS
+from reconciler.engine.unattended import Unattended
 from reconciler.live.driver import driver_types
 from reconciler.live.network import HTTPS, Network, endpoint
 
@@ -48,6 +49,10 @@ class OperatorSettings(Model):
     """Appliances that are worked on at once."""
     journal: PlacePath | None = None
     """Folder for the journals of applies, relative to this file; else beneath `XDG_STATE_HOME` or `~/.local/state`."""
+    require_signed: PlacePath | None = None
+    """Plan and apply only commits signed by whom this file allows: SSH allowed signers or an OpenPGP keyring."""
+    watch: Unattended = Unattended()
+    """What `reconciler watch` may do while nobody looks."""
     _file: Path | None = None
 
     @property

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.apply.executor import Executor
-from reconciler.apply.journal import Journal, Unwritten
+from reconciler.apply.journal import Journal, Unwritten, WrittenJournal
 from reconciler.apply.safety import Guard
 from reconciler.apply.turns import Stop
 from reconciler.apply.uploads import Uploads
@@ -29,15 +29,16 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection, Iterable, Mapping
 
-    from reconciler.apply.result import ApplianceResult
+    from reconciler.apply.result import ApplianceResult, StepResult
     from reconciler.base.clock import Clock
     from reconciler.base.findings import Finding
     from reconciler.desired.state import DesiredState
     from reconciler.engine.operator import OperatorSettings
     from reconciler.live.store import LiveStore
     from reconciler.plan.matching import Classified
-    from reconciler.plan.model import AppliancePlan, Plan
+    from reconciler.plan.model import Action, AppliancePlan, Plan
     from reconciler.plan.requests import Standing
+    from reconciler.rules import Stopped
 
 Notify: TypeAlias = Callable[[str, str], None]
 """Told of progress: the appliance, and what is happening on it now."""
@@ -74,6 +75,30 @@ class Planned:
     plan: Plan
     classes: Mapping[str, Mapping[str, Classified]]
     requests: Mapping[str, Mapping[str, Standing]]
+
+
+@dataclass(frozen=True, repr=False)
+class Checked:
+    """What the rules say of a desired state at an instant. It costs a pass over the whole of it.
+
+    Attributes:
+        at: The instant.
+        raw: Everything that is found without asking an appliance.
+        accepted: The same without what is acknowledged.
+        stopped: What the errors among these keep from being planned.
+    """
+
+    at: dt.datetime
+    raw: tuple[Finding, ...]
+    accepted: tuple[Finding, ...]
+    stopped: Stopped
+
+
+def check_rules(state: DesiredState, now: dt.datetime) -> Checked:
+    """Evaluate all rules that need no live store."""
+    raw = (*state.findings, *check(state, now))
+    accepted = acknowledge(state, raw, OFFLINE, now)
+    return Checked(now, raw, accepted, stopped(state, accepted))
 
 
 def _silent(appliance: str, happening: str) -> None:
@@ -129,7 +154,8 @@ async def plan_fleet(
     """
     with without_cycle_search():
         observation = await observe_fleet(state, settings, clock, only=only, notify=notify)
-        return _plan(state, settings, observation, at or clock(), as_of=at, only=only, allow_removals=allow_removals)
+        now = at or clock()
+        return plan_observed(state, settings, observation, now, as_of=at, only=only, allow_removals=allow_removals)
 
 
 async def plan_again(
@@ -147,7 +173,7 @@ async def plan_again(
     with without_cycle_search():
         observation = await observe_fleet(state, settings, clock, only=only, notify=notify)
         allowed = saved.basis.allow_removals
-        again = _plan(state, settings, observation, saved.made_at, as_of=None, only=only, allow_removals=allowed)
+        again = plan_observed(state, settings, observation, saved.made_at, only=only, allow_removals=allowed)
     moved = what_moved(saved, again.plan)
     if moved:
         raise _stale(moved)
@@ -159,31 +185,43 @@ def _stale(moved: Iterable[str]) -> StaleError:
     return StaleError(f"the saved plan no longer fits:\n{listed}", PLAN_AGAIN)
 
 
-def _plan(
+def plan_observed(
     state: DesiredState,
     settings: OperatorSettings,
     observation: Observation,
     now: dt.datetime,
     *,
-    as_of: dt.datetime | None,
-    only: frozenset[str] | None,
-    allow_removals: int | None,
+    as_of: dt.datetime | None = None,
+    only: frozenset[str] | None = None,
+    allow_removals: int | None = None,
+    checked: Checked | None = None,
 ) -> Planned:
-    raw = (*state.findings, *check(state, now))
-    accepted = acknowledge(state, raw, OFFLINE, now)
+    """Plan from what was observed. Asks nobody.
+
+    Args:
+        state: The desired state.
+        settings: Operator settings.
+        observation: What was seen of the fleet.
+        now: The instant for which it is planned.
+        as_of: The same, where it is not the present one.
+        only: Names of the appliances to plan; None for all.
+        allow_removals: Overrides the policy's ceiling on removals.
+        checked: What the rules say of the desired state, where that is known already; None to check them now.
+    """
+    checked = checked or check_rules(state, now)
     fleet = Fleet(
         state,
         observation.stores,
         observation.failures,
-        accepted,
-        stopped(state, accepted),
+        checked.accepted,
+        checked.stopped,
         only,
         allow_removals,
         {name: each.place for name, each in settings.stores.items()},
     )
     planning = make_plan(fleet, now, as_of=as_of)
     whole = only is None and not observation.failures
-    plan = _acknowledged(state, planning.plan, raw, OFFLINE | JUDGED if whole else OFFLINE, now)
+    plan = _acknowledged(state, planning.plan, checked.raw, OFFLINE | JUDGED if whole else OFFLINE, now)
     return Planned(state, observation, plan, planning.classes, planning.requests)
 
 
@@ -232,10 +270,10 @@ async def apply_planned(
     """
     if planned.plan.as_of is not None:
         raise UsageError("a plan as of another time cannot be applied", "plan again without --at")
-    state, stores = planned.state, Stores(planned.state, settings, clock)
+    state, stores, stop = planned.state, Stores(planned.state, settings, clock), stop or Stop()
     executor = Executor(
         planned.plan,
-        partial(stores.open, changes=True),
+        partial(stores.open, changes=True, given_up=lambda: bool(stop.why)),
         Uploads(state, os.environ, Path(state.root)),
         unfinished=[name for name, store in planned.observation.stores.items() if store.unfinished],
         concurrency=settings.concurrency,
@@ -244,9 +282,61 @@ async def apply_planned(
         clock=clock,
         journal=journal or Unwritten(),
         verify=_Verifier(stores, settings).verify,
-        stop=stop or Stop(),
+        stop=stop,
     )
     return await executor.run()
+
+
+async def carry_out(
+    planned: Planned,
+    settings: OperatorSettings,
+    clock: Clock,
+    journal: WrittenJournal,
+    *,
+    notify: Notify | None = None,
+    stop: Stop | None = None,
+    before: Callable[[Action], None] | None = None,
+) -> tuple[ApplianceResult, ...]:
+    """Carry a plan out that was just made, under a journal that is closed afterwards.
+
+    Args:
+        planned: The plan, and what it was made from.
+        settings: Operator settings.
+        clock: The time.
+        journal: The journal, which was just begun; see `begin_journal`.
+        notify: Told of progress.
+        stop: Asks to end after the action in hand.
+        before: Told of each action before it runs; what it raises of the family of errors keeps the action from it.
+    """
+    with closing(journal):
+        noted = _Told(journal, before) if before else journal
+        results = await apply_planned(planned, settings, clock, notify=notify, journal=noted, stop=stop)
+        journal.end(results)
+    return results
+
+
+def begin_journal(planned: Planned, folder: Path, clock: Clock) -> WrittenJournal:
+    """Begin the journal of an apply of a plan.
+
+    Raises:
+        UnreadableInput: It cannot be written.
+    """
+    return WrittenJournal(folder, planned.plan, str(Path(planned.state.root).resolve()), clock)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A journal, and somebody else who is told of what is about to be done."""
+
+    journal: Journal
+    before: Callable[[Action], None]
+
+    def intend(self, action: Action) -> None:
+        self.journal.intend(action)
+        self.before(action)
+
+    def record(self, result: StepResult) -> None:
+        self.journal.record(result)
 
 
 @dataclass(frozen=True)

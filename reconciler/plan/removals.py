@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from reconciler.plan.matching import Target
     from reconciler.plan.world import Entry
 
-_BEFORE_EXPIRATION = dt.timedelta(hours=24)
+BEFORE_EXPIRATION = dt.timedelta(hours=24)
 """A previous certificate leaves at the latest this long before it expires."""
 
 
@@ -88,7 +88,7 @@ def keyed_removals(scene: Scene, course: Course) -> int:
 
 def _ends_anyway(scene: Scene, entry: Entry, why: Reason) -> bool:
     """Whether a certificate with a successor is about to expire: kept, it would be a bad one beside a good one."""
-    return why.code == "previous" and entry.not_after - _BEFORE_EXPIRATION <= scene.judge.now
+    return why.code == "previous" and entry.not_after - BEFORE_EXPIRATION <= scene.judge.now
 
 
 class _Sweep:
@@ -235,7 +235,7 @@ class _Sweep:
                 return None
             starts.append(successor.not_before)
         kept_until = max(starts) + self.scene.state.policy.keep_previous
-        until = min(kept_until, entry.not_after - _BEFORE_EXPIRATION)
+        until = min(kept_until, entry.not_after - BEFORE_EXPIRATION)
         names = ", ".join(target.name for target in sharing)
         keep = self.scene.state.policy.keep_previous
         over = f", and keep_previous ({format_duration(keep)}) ended on {instant(kept_until)}"

@@ -189,7 +189,7 @@ def _appliance(
         certificates=rows,
         requests=requests,
         serving=tuple(ServedNow(name=row.name, candidates=row.before) for row in plan.serving),
-        due=_due(state, plan, store, classes),
+        due=due_of(state, plan, store, classes),
         findings=plan.findings,
     )
 
@@ -240,7 +240,7 @@ def _warnings(certificate: Certificate, chains: ChainBuilder, now: dt.datetime) 
     return tuple(found)
 
 
-def _due(
+def due_of(
     state: DesiredState, plan: AppliancePlan, store: LiveStore, classes: Mapping[str, Classified]
 ) -> tuple[Due, ...]:
     """Renewals and expirations of what has a key, and the ends of holds."""

@@ -47,6 +47,7 @@ DEFAULT_DECLARED = rule(
     Severity.ERROR,
     _SELECTION,
     "Every appliance has a declared default, which is one of the certificates declared for it.",
+    acknowledgeable=True,
 )
 DEFAULT_COVERS_SITE = rule(
     "default-covers-site",

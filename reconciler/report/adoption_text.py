@@ -1,0 +1,80 @@
+"""What adopting comes to, for people: what is written, what is not and why, and the next step."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from reconciler.report.page import Ink, Page, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.desired.adoption import Adoption, Told
+    from reconciler.report.page import Medium
+
+_INKS = {"+": Ink.GOOD, "-": Ink.BAD, "@": Ink.HELD}
+
+
+def adoption_text(adoption: Adoption, root: str, medium: Medium, *, written: bool) -> str:
+    """The summary.
+
+    Args:
+        adoption: What it comes to.
+        root: The desired state's folder as people name it.
+        medium: What it is written on.
+        written: Whether the files have been written.
+    """
+    page = Page(medium)
+    if adoption.adopted:
+        page.write(Span("Declared as found" if written else "Would be declared as found", Ink.STRONG))
+        for name, where in adoption.adopted:
+            page.write(f"certificate {name}, listed by {where}", indent=2)
+        page.blank()
+    if adoption.files:
+        page.write(Span("Written" if written else "Would be written", Ink.STRONG))
+        for path, (before, _) in adoption.files.items():
+            page.write(f"{path}{'' if before is None else ' (edited)'}", indent=2)
+        page.blank()
+    else:
+        page.write("Already declared: there is nothing to write.")
+        page.blank()
+    _section(page, "Not declared", adoption.left)
+    _section(page, "Wrong as it is", adoption.troubles)
+    _section(page, "Accepted for now, by `acknowledge` or `renew_before`", adoption.accepted)
+    _section(page, "What the next plan will do nevertheless", adoption.changes)
+    if adoption.files and written:
+        page.write(Span("Next", Ink.STRONG))
+        page.write(f"git diff {root}; see what was written, `client_software` before all", indent=2)
+        page.write(f"reconciler plan {root}", indent=2)
+    return page.text()
+
+
+def _section(page: Page, title: str, items: Sequence[Told]) -> None:
+    if not items:
+        return
+    page.write(Span(title, Ink.STRONG))
+    for each in items:
+        told = f"{each.message} - {each.remedy}" if each.remedy else each.message
+        page.write(told, head=f"{each.where}:", indent=2, column=14)
+    page.blank()
+
+
+def diff_text(adoption: Adoption, root: str, medium: Medium) -> str:
+    """What would be written, as a unified diff."""
+    page = Page(medium)
+    for path, (before, after) in adoption.files.items():
+        name = f"{root}/{path}"
+        if path.endswith(".pem"):
+            page.write(Span(f"+++ {name}", Ink.STRONG), ", a certificate in PEM")
+            continue
+        old = "/dev/null" if before is None else name
+        lines = difflib.unified_diff(_lines(before or b""), _lines(after), old, name, lineterm="", n=2)
+        for line in lines:
+            page.write(Span(line, _INKS.get(line[:1], Ink.PLAIN)))
+    return page.text() + "\n" if adoption.files else ""
+
+
+def _lines(content: bytes) -> list[str]:
+    text = content.decode("utf-8", "replace").replace("\r\n", "\n")
+    return text.removesuffix("\n").split("\n") if text else []
