@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.base.text import printable
@@ -34,9 +35,21 @@ def _is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM", "") not in {"", "dumb"}
 
 
+def json_of(document: BaseModel) -> str:
+    """A document as JSON. Everything beyond ASCII is escaped, so that nothing in it steers a terminal."""
+    return document.model_dump_json(by_alias=True, indent=2, ensure_ascii=True) + "\n"
+
+
 def write_json(document: BaseModel) -> None:
-    """Write a document to stdout. Everything beyond ASCII is escaped, so that nothing in it steers a terminal."""
-    sys.stdout.write(document.model_dump_json(by_alias=True, indent=2, ensure_ascii=True) + "\n")
+    """Write a document to stdout."""
+    sys.stdout.write(json_of(document))
+
+
+def named_in_repository(file: str) -> str:
+    """What GitHub calls a file: its path from the root of the git work tree that it is in; as it is outside any."""
+    path = Path(os.path.abspath(file))  # noqa: PTH100 - links are kept as they were typed
+    root = next((each for each in (path, *path.parents) if (each / ".git").exists()), None)
+    return path.relative_to(root).as_posix() if root else file
 
 
 @contextmanager

@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.base.errors import UsageError
-from reconciler.base.memory import without_cycle_search
 from reconciler.base.text import printable
 from reconciler.cli.exits import Exit, worst
-from reconciler.cli.fleet import exits_of, open_scope
+from reconciler.cli.fleet import exits_of, open_signed_scope
 from reconciler.cli.interrupted import tell_interrupted
 from reconciler.cli.options import (
     DEFAULT_DESIRED_STATE,
     AllowRemovals,
     Appliances,
     DesiredStatePath,
-    Format,
-    OutputFormat,
+    RequireSigned,
     Revision,
     Sites,
 )
-from reconciler.cli.output import medium_of, write_json
+from reconciler.cli.output import medium_of
+from reconciler.cli.plan_formats import PlanFormat, Rendering, check_url, report_formats
 from reconciler.cli.session import session_of
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ def plan(
     desired_state: DesiredStatePath = DEFAULT_DESIRED_STATE,
     *,
     revision: Revision = None,
+    require_signed: RequireSigned = None,
     appliance: Appliances = None,
     site: Sites = None,
     at: Annotated[
@@ -48,25 +48,42 @@ def plan(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save the plan, so that `apply FILE` does just this.")
     ] = None,
-    output_format: OutputFormat = Format.TEXT,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write the plan into a file that ends in .md, .html, .json or .txt; may be given several times.",
+        ),
+    ] = None,
+    report_url: Annotated[
+        str, typer.Option(metavar="URL", help="Where the whole plan can be read; Markdown links to it.")
+    ] = "",
+    output_format: Annotated[
+        PlanFormat, typer.Option("--format", help="How to write the plan; github: its findings, as annotations.")
+    ] = PlanFormat.TEXT,
     detailed_exitcode: Annotated[
         bool,
         typer.Option("--detailed-exitcode", help="Exit 2 where there are changes, 6 where all that is left waits."),
     ] = False,
 ) -> Exit:
     """Show what would be done to the stores, and why. Changes nothing."""
-    from reconciler.engine.files import check_place
+    from reconciler.engine.files import check_place, write_public
+    from reconciler.report.page import Medium
 
     instant = _instant(at) if at is not None else None
-    if out is not None:
-        check_place(out, replace=True)
-    scope = open_scope(session_of(context), desired_state, revision, appliance, site)
+    reports = report_formats(report or (), out)
+    for path in (*reports, *([out] if out else ())):
+        check_place(path, replace=True)
+    check_url(report_url)
+    scope = open_signed_scope(session_of(context), desired_state, revision, appliance, site, require_signed)
     tell_interrupted(scope)
     planned = scope.plan(at=instant, allow_removals=allow_removals)
-    if output_format is Format.JSON:
-        write_json(planned.plan)
-    else:
-        write_plan(planned)
+    rendering = Rendering(planned, report_url)
+    sys.stdout.write(rendering.text(output_format, medium_of(sys.stdout)))
+    sys.stdout.flush()
+    for path, report_format in reports.items():
+        write_public(path, rendering.text(report_format, Medium()).encode())
+        sys.stderr.write(printable(f"{path}: written") + "\n")
     if out is not None:
         _save(planned.plan, out)
     changes = (_changes(planned.plan),) if detailed_exitcode else ()
@@ -82,12 +99,7 @@ def _save(plan: Plan, out: Path) -> None:
 
 def write_plan(planned: Planned) -> None:
     """Write a plan to stdout, for people."""
-    from reconciler.report.plan_text import plan_text
-    from reconciler.report.view import plan_view
-
-    with without_cycle_search():
-        view = plan_view(planned.plan, planned.observation.stores, planned.state.material)
-        sys.stdout.write(plan_text(view, medium_of(sys.stdout)))
+    sys.stdout.write(Rendering(planned).text(PlanFormat.TEXT, medium_of(sys.stdout)))
     sys.stdout.flush()
 
 

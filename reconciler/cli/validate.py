@@ -11,7 +11,7 @@ import typer
 from reconciler.base.findings import Severity
 from reconciler.cli.exits import Exit
 from reconciler.cli.options import DEFAULT_DESIRED_STATE, DesiredStatePath, Revision
-from reconciler.cli.output import medium_of, write_json
+from reconciler.cli.output import medium_of, named_in_repository, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,12 +52,13 @@ def validate(
 
 def _write_findings(findings: Sequence[Finding], checked: str, output_format: ValidateFormat) -> None:
     from reconciler.report import validation
+    from reconciler.report.annotations import findings_annotations
 
     match output_format:
         case ValidateFormat.JSON:
             write_json(validation.findings_document(findings))
         case ValidateFormat.GITHUB:
-            sys.stdout.write(validation.findings_annotations(findings, checked))
+            sys.stdout.write(findings_annotations(findings, validation.summary(findings, checked), named_in_repository))
         case ValidateFormat.TEXT:
             sys.stdout.write(validation.findings_text(findings, checked, medium_of(sys.stdout)))
         case _:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.base.findings import Finding
+    from reconciler.base.position import Position
     from reconciler.report.page import Page
 
 _HEADINGS = {
@@ -30,25 +31,29 @@ def write_findings(page: Page, findings: Iterable[Finding]) -> None:
             continue
         page.blank()
         page.write(Span(heading, ink))
-        for (place, rule, message, remedy), names in _alike(of_severity).items():
+        for each, names in alike(of_severity):
             page.write(
-                Span(place or _places(names), Ink.STRONG),
+                Span(where(each, names), Ink.STRONG),
                 " ",
-                Span(rule, ink),
-                f" {message} - {remedy}" if remedy else f" {message}",
+                Span(each.rule, ink),
+                f" {each.message} - {each.remedy}" if each.remedy else f" {each.message}",
                 indent=2,
             )
 
 
-def _alike(findings: list[Finding]) -> dict[tuple[str, str, str, str], list[str]]:
-    """Appliances by what is found there; what has a place in a file stands alone."""
-    alike: dict[tuple[str, str, str, str], list[str]] = {}
+def alike(findings: Iterable[Finding]) -> tuple[tuple[Finding, tuple[str, ...]], ...]:
+    """Findings that say the same of the same place, as the first of them, with the appliances that they concern."""
+    same: dict[tuple[Severity, Position | None, str, str, str], list[Finding]] = {}
     for each in findings:
-        place = str(each.position) if each.position else ""
-        names = alike.setdefault((place, each.rule, each.message, each.remedy), [])
-        names.append(each.appliance or (str(each.about) if each.about else ""))
-    return alike
+        key = each.severity, each.position, each.rule, each.message, each.remedy
+        same.setdefault(key, []).append(each)
+    return tuple(
+        (group[0], tuple(dict.fromkeys(each.appliance for each in group if each.appliance))) for group in same.values()
+    )
 
 
-def _places(names: list[str]) -> str:
-    return words.several(list(dict.fromkeys(name for name in names if name)) or ["fleet"]) + ":"
+def where(finding: Finding, names: tuple[str, ...]) -> str:
+    """The place of a finding as people look for it: in a file, else on appliances, else what it is about."""
+    if finding.position:
+        return str(finding.position)
+    return f"{words.several(names) or finding.about or 'fleet'}:"

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 from reconciler.plan.model import Flag, Progress, State
 from reconciler.report import words
+from reconciler.report.changes import FINGERPRINT
 from reconciler.report.findings import write_findings
 from reconciler.report.page import Ink, Page, Span
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.report.changes import Change
     from reconciler.report.page import Medium, Piece
     from reconciler.report.view import ActionView, CandidateView, Group, PlanView, ServedView, SiteView
 
@@ -50,6 +54,7 @@ def plan_text(view: PlanView, medium: Medium) -> str:
         page.write(Span("Rehearsal", Ink.CHANGED), f": the operator settings put other stores in place of {names}")
     for site in view.sites:
         _write_site(page, site)
+    _write_noticed(page, view)
     _write_served(page, view)
     if view.by_hand:
         page.blank()
@@ -105,7 +110,12 @@ def _write_action(page: Page, action: ActionView) -> None:
         head=Span(f"{symbol} {verb}", ink),
         column=_COLUMN,
     )
-    facts: list[tuple[str, tuple[Piece, ...]]] = [(fact.label, (fact.value,)) for fact in action.facts]
+    facts: list[tuple[str, tuple[Piece, ...]]] = [(each.label, (each.value,)) for each in action.telling]
+    if action.instead_of:
+        facts.append(("Instead of", (action.instead_of,)))
+    # The title and the line before tell fingerprints in brief; whole ones fit no line of 80 columns.
+    told = (change for change in action.changes if change.label != FINGERPRINT)
+    facts += [line for change in told for line in _change(change)]
     source = Span(f" ({action.source})", Ink.FAINT) if action.source else ""
     facts.append(("Why", (action.why, source)))
     if state:
@@ -113,6 +123,23 @@ def _write_action(page: Page, action: ActionView) -> None:
         facts.append((state, (until, action.held_because)))
     for label, value in facts:
         page.write(*value, indent=_INDENT + 2, head=Span(label, Ink.FAINT), column=_LABELS)
+
+
+def _change(change: Change) -> Iterator[tuple[str, tuple[Piece, ...]]]:
+    """What is dropped and added, each on a line of its own, beneath one label."""
+    lines: list[tuple[Piece, ...]] = [(Span(f"- {each}", Ink.BAD),) for each in change.dropped]
+    lines += [(Span(f"+ {each}", Ink.GOOD),) for each in change.added]
+    lines += [(Span(f"  {change.kept} as before", Ink.FAINT),)] if change.kept else []
+    return ((change.label if number == 0 else "", line) for number, line in enumerate(lines))
+
+
+def _write_noticed(page: Page, view: PlanView) -> None:
+    if not any(site.noticed for site in view.sites):
+        return  # the served names say so, in a line
+    page.blank()
+    page.write(Span("What clients will notice", Ink.STRONG))
+    for sentence in view.noticed:
+        page.write(f"{sentence}.", indent=2)
 
 
 def _write_served(page: Page, view: PlanView) -> None:

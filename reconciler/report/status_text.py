@@ -79,7 +79,7 @@ def _cells(row: Row) -> list[Cell]:
         row.alternative_names or ["No Supported Names"],
         ["Yes" if row.private_key else "No"],
         [Span("Yes", Ink.GOOD) if row.default else "No"],
-        [Span(_class_words(row), _CLASS_INKS.get(row.class_, Ink.PLAIN) if row.class_ else Ink.FAINT)],
+        [Span(class_words(row), _CLASS_INKS.get(row.class_, Ink.PLAIN) if row.class_ else Ink.FAINT)],
     ]
 
 
@@ -98,7 +98,8 @@ def _halved(cell: Cell) -> Cell:
     return [Span(text[:middle], ink), Span(text[middle + 1 :], ink)]
 
 
-def _class_words(row: Row) -> str:
+def class_words(row: Row) -> str:
+    """What a live certificate is to us."""
     match row.class_:
         case CertificateClass.DECLARED:
             return f"declared as {row.certificate}"

@@ -1,4 +1,4 @@
-"""What `validate` found, one line each for people and editors, as JSON, or as annotations of a GitHub workflow."""
+"""What `validate` found, one line each for people and editors, or as JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, RootModel
 
 from reconciler.base.findings import Finding, Rule, Severity, Stops
-from reconciler.base.text import printable
 from reconciler.report.page import Ink, Medium, Page, Piece, Span
 
 if TYPE_CHECKING:
@@ -101,33 +100,6 @@ def findings_text(findings: Sequence[Finding], checked: str, medium: Medium) -> 
         page.write(Span(place, Ink.STRONG), " ", Span(each.rule, _INKS[each.severity]), sentence)
     page.write(summary(findings, checked))
     return page.text()
-
-
-def findings_annotations(findings: Sequence[Finding], checked: str) -> str:
-    """Each finding as a workflow command, which GitHub shows at its line, then how many there are.
-
-    What was chosen by others cannot begin a command: it never stands at the beginning of a line, and line breaks in it
-    are escaped.
-    """
-    lines = [_annotation(each) for each in findings]
-    return "".join(f"{line}\n" for line in (*lines, printable(summary(findings, checked))))
-
-
-def _annotation(finding: Finding) -> str:
-    place = finding.position
-    properties = {"file": place.file, "line": str(place.line), "col": str(place.column)} if place else {}
-    written = ",".join(f"{key}={_property(value)}" for key, value in {**properties, "title": finding.rule}.items())
-    sentence = f"{finding.message} - {finding.remedy}" if finding.remedy else finding.message
-    return f"::{finding.severity.value} {written}::{_data(sentence)}"
-
-
-def _data(text: str) -> str:
-    """Text as the data of a workflow command. Line breaks are escaped by `printable` already."""
-    return printable(text).replace("%", "%25")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def summary(findings: Iterable[Finding], checked: str) -> str:

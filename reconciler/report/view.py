@@ -7,7 +7,7 @@ It decides what is shown together, never what is done.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.base.references import format_duration
@@ -23,6 +23,8 @@ from reconciler.plan.model import (
     State,
 )
 from reconciler.report import words
+from reconciler.report.changes import Known
+from reconciler.report.noticed import nothing_noticed, noticed
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from reconciler.desired.state import Material
     from reconciler.live.store import LiveStore
     from reconciler.pki.certificate import Certificate
+    from reconciler.plan.matching import Classified
     from reconciler.plan.model import Action, AppliancePlan, ByHand, Candidate, Flag, Plan
+    from reconciler.report.changes import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,9 @@ class ActionView:
         title: The certificate as people know it.
         identity: Its SHA-256 in brief, or `new`.
         role: `chain` for a certificate of a chain, else empty.
-        facts: What changes, in the appliance's words.
+        facts: What is known of it, in the appliance's words.
+        instead_of: The certificate in whose place it comes, with its SHA-256 in brief; empty where there is none.
+        changes: How it differs from that one; empty without one, or where an action before it tells the same.
         why: Why it is planned.
         held_until: When its hold ends, where that is known.
         held_because: What holds it and what releases it, or empty.
@@ -66,10 +72,20 @@ class ActionView:
     identity: str
     role: str
     facts: tuple[Fact, ...]
+    instead_of: str
+    changes: tuple[Change, ...]
     why: str
     held_until: dt.datetime | None
     held_because: str
     source: str
+
+    @property
+    def telling(self) -> tuple[Fact, ...]:
+        """The facts that its changes do not tell; none of what is only held and comes in no other's place."""
+        if self.state is State.HELD and not self.changes:
+            return ()
+        told = {change.label for change in self.changes}
+        return tuple(fact for fact in self.facts if fact.label not in told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +152,14 @@ class SiteView:
     Attributes:
         name: The site, or None.
         groups: Its appliances, alike ones together.
+        noticed: What its clients will notice, in sentences without a final full stop; nothing where nothing changes.
         served: What may be served: every row of appliances that change, and every row with a flag.
         steady: How many rows are left out, since nothing about them changes or needs a look.
     """
 
     name: str | None
     groups: tuple[Group, ...]
+    noticed: tuple[str, ...]
     served: tuple[ServedView, ...]
     steady: int
 
@@ -157,6 +175,7 @@ class PlanView:
         digest: What was reviewed.
         replaced: The appliances in whose place the operator settings put another store.
         sites: By name, appliances outside any site last.
+        noticed: What clients will notice, or that they will notice nothing; without final full stops.
         findings: All findings, in the plan's order.
         by_hand: What is left to do by hand.
         summary: What it comes to, in one line.
@@ -168,74 +187,72 @@ class PlanView:
     digest: str
     replaced: tuple[str, ...]
     sites: tuple[SiteView, ...]
+    noticed: tuple[str, ...]
     findings: tuple[Finding, ...]
     by_hand: tuple[ByHand, ...]
     summary: str
 
 
-def plan_view(plan: Plan, stores: Mapping[str, LiveStore], material: Mapping[str, Material]) -> PlanView:
+def plan_view(
+    plan: Plan,
+    stores: Mapping[str, LiveStore],
+    material: Mapping[str, Material],
+    classes: Mapping[str, Mapping[str, Classified]],
+) -> PlanView:
     """Arrange a plan for people.
 
     Args:
         plan: The plan.
         stores: The observed stores by appliance, to describe what is removed or replaced.
         material: Committed certificates by name, to describe what is imported.
+        classes: For each observed appliance, the class of each live certificate, to tell what is succeeded.
     """
-    known = _Known(stores, material)
+    known = Known(plan, stores, material, classes)
     sites: dict[str | None, list[AppliancePlan]] = defaultdict(list)
     for appliance in plan.appliances:
         sites[appliance.site].append(appliance)
     ordered = sorted(sites.items(), key=lambda pair: (pair[0] is None, pair[0] or ""))
+    views = tuple(_site(name, appliances, known) for name, appliances in ordered)
     return PlanView(
         made_at=plan.made_at,
         as_of=plan.as_of,
         revision=plan.basis.revision,
         digest=plan.digest,
         replaced=plan.basis.replaced,
-        sites=tuple(_site(name, appliances, known) for name, appliances in ordered),
+        sites=views,
+        noticed=noticed(plan.appliances, known) or (nothing_noticed(plan.appliances),),
         findings=plan.all_findings,
         by_hand=plan.by_hand,
         summary=words.summary(plan),
     )
 
 
-class _Known:
-    """Every certificate that a plan may speak of, by fingerprint."""
-
-    def __init__(self, stores: Mapping[str, LiveStore], material: Mapping[str, Material]) -> None:
-        self._stores = stores
-        self._committed: dict[str, Certificate] = {}
-        for each in material.values():
-            for certificate in (*((each.leaf,) if each.leaf else ()), *each.chain):
-                self._committed[certificate.fingerprint] = certificate
-
-    def certificate(self, appliance: str, fingerprint: str) -> Certificate | None:
-        """The certificate itself, if it is live on the appliance or committed."""
-        store = self._stores.get(appliance)
-        live = store.by_fingerprint.get(fingerprint) if store else None
-        return live.certificate if live else self._committed.get(fingerprint)
-
-    def label(self, appliance: str, fingerprint: str) -> str:
-        """What people call a live certificate: its friendly name, else whom it was issued to."""
-        store = self._stores.get(appliance)
-        live = store.by_fingerprint.get(fingerprint) if store else None
-        return (live.friendly_name or live.certificate.subject.display) if live else ""
-
-
-def _site(name: str | None, appliances: Iterable[AppliancePlan], known: _Known) -> SiteView:
+def _site(name: str | None, appliances: Iterable[AppliancePlan], known: Known) -> SiteView:
     appliances = tuple(appliances)
     groups: dict[tuple[Progress, tuple[ActionView, ...]], list[Member]] = defaultdict(list)
     for appliance in appliances:
-        actions = tuple(_action(action, known) for action in appliance.actions)
+        actions = _told_once(_action(action, known) for action in appliance.actions)
         runs = any(action.state is State.READY for action in appliance.actions)
         groups[appliance.progress, actions].append(Member(appliance.name, appliance.follows if runs else ()))
     served, steady = _served(appliances)
     return SiteView(
         name,
         tuple(Group(tuple(members), progress, actions) for (progress, actions), members in groups.items()),
+        noticed(appliances, known),
         served,
         steady,
     )
+
+
+def _told_once(actions: Iterable[ActionView]) -> tuple[ActionView, ...]:
+    """A default differs from the one before just as the import that brings it, mostly: then that is told there."""
+    told: set[tuple[str, tuple[Change, ...]]] = set()
+    views = []
+    for action in actions:
+        difference = action.instead_of, action.changes
+        views.append(replace(action, changes=()) if difference in told else action)
+        told.add(difference)
+    return tuple(views)
 
 
 def _served(appliances: tuple[AppliancePlan, ...]) -> tuple[tuple[ServedView, ...], int]:
@@ -277,8 +294,9 @@ def _candidates(candidates: tuple[Candidate, ...], ambiguous: frozenset[str]) ->
     )
 
 
-def _action(action: Action, known: _Known) -> ActionView:
+def _action(action: Action, known: Known) -> ActionView:
     identity, facts = _facts(action, known)
+    succession = known.succession(action)
     return ActionView(
         kind=action.kind,
         state=action.state,
@@ -286,6 +304,8 @@ def _action(action: Action, known: _Known) -> ActionView:
         identity=identity,
         role="chain" if isinstance(action, Import) and action.role == "chain" else "",
         facts=facts,
+        instead_of=succession.instead_of,
+        changes=succession.changes,
         why=action.reason.sentence,
         held_until=action.hold.until if action.hold else None,
         held_because=action.hold.reason.sentence if action.hold else "",
@@ -293,7 +313,7 @@ def _action(action: Action, known: _Known) -> ActionView:
     )
 
 
-def _facts(action: Action, known: _Known) -> tuple[str, tuple[Fact, ...]]:
+def _facts(action: Action, known: Known) -> tuple[str, tuple[Fact, ...]]:
     """The identity of the certificate that an action is about, and what is worth knowing of it."""
     match action:
         case CreateSelfSigned():
@@ -307,11 +327,8 @@ def _facts(action: Action, known: _Known) -> tuple[str, tuple[Fact, ...]]:
             friendly = (Fact("Friendly Name", action.friendly_name),) if action.friendly_name != action.label else ()
             return words.short(action.fingerprint), (*friendly, *facts, *_key(action))
         case SetDefault():
-            before = action.replaces
-            label = known.label(action.appliance, before) if before else "no default"
-            if before and label in {"", action.label}:
-                label = f"{label} [{words.short(before)}]".lstrip()
-            return words.short(action.target), (Fact("Instead of", label),)
+            first = () if action.replaces else (Fact("Instead of", "no default"),)
+            return words.short(action.target), first
         case Remove():
             facts = _described(known.certificate(action.appliance, action.fingerprint), action.label)
             key = (Fact("Private Key?", "Yes, it goes with it"),) if action.has_key else ()

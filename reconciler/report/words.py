@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from reconciler.plan.model import Plan
+    from reconciler.plan.model import Plan, State
 
 _SHORT = 12
 _NAMED = 5
@@ -39,18 +40,7 @@ def several(names: Sequence[str]) -> str:
 def summary(plan: Plan) -> str:
     """What a plan comes to, in one line: `Plan: 3 to import, 1 to create, 2 defaults to set, 1 to remove; 2 held`."""
     counts = plan.summary
-    ready = [
-        f"{counts.import_} to import" if counts.import_ else "",
-        f"{counts.create} to create" if counts.create else "",
-        f"{counted(counts.set_default, 'default')} to set" if counts.set_default else "",
-        f"{counts.remove} to remove" if counts.remove else "",
-    ]
     by_hand = sum(action.state == "by_hand" for action in plan.actions)
-    later = [
-        f"{counts.held - by_hand} held" if counts.held > by_hand else "",
-        f"{counts.waiting} waiting" if counts.waiting else "",
-        f"{by_hand} by hand" if by_hand else "",
-    ]
     progress = [each.progress.value for each in plan.appliances]
     unseen, stopped = progress.count("unreachable"), progress.count("stopped")
     without = [
@@ -58,8 +48,47 @@ def summary(plan: Plan) -> str:
         f"{counted(stopped, 'appliance')} not planned because of errors" if stopped else "",
     ]
     none_seen = progress and unseen + stopped == len(progress)
-    begin = f"Plan: {_listed(ready)}" if counts.ready else "Nothing is planned" if none_seen else "No changes"
-    return "; ".join(part for part in (begin, _listed(later), _listed(without)) if part) + "."
+    begin = "Nothing is planned" if none_seen else "No changes"
+    if counts.ready:
+        begin = f"Plan: {_ready(counts.import_, counts.create, counts.set_default, counts.remove)}"
+    later = _later(counts.held - by_hand, counts.waiting, by_hand)
+    return "; ".join(part for part in (begin, later, _listed(without)) if part) + "."
+
+
+def tally(actions: Mapping[tuple[str, State], int]) -> str:
+    """How many actions there are, by kind where they are ready: `3 to import, 1 to remove; 2 held`; empty for none."""
+    kinds: Counter[str] = Counter()
+    states: Counter[str] = Counter()
+    for (kind, state), number in actions.items():
+        states[state] += number
+        kinds[kind] += number if state == "ready" else 0
+    created, removed = (kinds[f"{verb}_request"] for verb in ("create", "remove"))
+    ready = _ready(
+        kinds["import"], kinds["create_self_signed"] + created, kinds["set_default"], kinds["remove"] + removed
+    )
+    later = _later(states["held"], states["waiting"], states["by_hand"])
+    return "; ".join(part for part in (ready, later) if part)
+
+
+def _ready(import_: int, create: int, set_default: int, remove: int) -> str:
+    return _listed(
+        [
+            f"{import_} to import" if import_ else "",
+            f"{create} to create" if create else "",
+            f"{counted(set_default, 'default')} to set" if set_default else "",
+            f"{remove} to remove" if remove else "",
+        ]
+    )
+
+
+def _later(held: int, waiting: int, by_hand: int) -> str:
+    return _listed(
+        [
+            f"{held} held" if held > 0 else "",
+            f"{waiting} waiting" if waiting else "",
+            f"{by_hand} by hand" if by_hand else "",
+        ]
+    )
 
 
 def _listed(parts: list[str]) -> str:

@@ -85,6 +85,18 @@ def test_a_part_of_the_fleet_can_be_planned(fleet: Fleet, options: list[str], pl
         (["--at", "2026-12-24T08:00:00"], "is neither a date nor an instant with a time zone"),
         (["--allow-removals", "-1"], "--allow-removals"),
         (["--format", "xml"], "--format"),
+        (
+            ["--report", "plan.pdf"],
+            "--report plan.pdf does not tell how it is to be written - let its name end in one of",
+        ),
+        (["--report", "a.md", "--report", "./a.md"], "a.md is named twice - name a file for each"),
+        (["--report", "a.json", "--out", "a.json"], "a.json is named twice - name a file for each"),
+        (["--report", "no/where/a.md"], "no/where is no folder - make it, or name a file in another one"),
+        (
+            ["--report-url", "javascript:x"],
+            "--report-url javascript:x is no address of a page - write it like https://",
+        ),
+        (["--report-url", "https://x/> [y](z)"], "is no address of a page"),
         (["--unknown"], "No such option: --unknown - see `reconciler plan --help`"),
     ],
 )
@@ -95,6 +107,58 @@ def test_what_makes_no_sense_is_said_in_one_sentence(fleet: Fleet, options: list
     assert ran.err.startswith("reconciler: ")
     assert sentence in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_one_look_at_the_fleet_is_enough_for_everything_that_a_pull_request_needs(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.edit("fleet.yaml", "policy: {}", "polic: {}")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "comment.md").write_text("of before")
+    names = ("comment.md", "plan.html", "plan.txt", "again.json")
+    reports = [part for name in names for part in ("--report", folder / name)]
+    ran = fleet.run(
+        "plan", "--out", folder / "plan.json", *reports, "--format", "github", "--report-url", "https://ci/1"
+    )
+    assert ran.code == 3
+    assert "fleet.yaml,line=1,col=1,title=" in ran.out
+    assert ran.out.splitlines()[-1] == "Nothing is planned; 3 appliances not planned because of errors."
+    assert ran.err.splitlines()[:-1] == [f"{folder / name}: written" for name in names]
+    assert sorted(each.name for each in folder.iterdir()) == sorted(("plan.json", *names))
+    saved = Plan.model_validate_json((folder / "plan.json").read_bytes())
+    again = Plan.model_validate_json((folder / "again.json").read_bytes())
+    assert saved.digest == again.digest
+    digests = {name: saved.digest in (folder / name).read_text("utf-8") for name in names}
+    assert digests == dict.fromkeys(names, True)
+    comment = (folder / "comment.md").read_text("utf-8")
+    assert comment.startswith("<!-- pra-certificate-reconciler: plan ")
+    assert "[The report](<https://ci/1>)" in comment
+
+
+@pytest.mark.parametrize(
+    ("output_format", "begins"),
+    [("markdown", "<!-- pra-certificate-reconciler: plan "), ("html", "<!doctype html>"), ("github", "::notice file=")],
+)
+def test_each_format_goes_to_stdout(fleet: Fleet, output_format: str, begins: str) -> None:
+    ran = fleet.run("plan", "--format", output_format)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.lower().startswith(begins.lower())
+
+
+def test_github_is_told_of_files_from_the_root_of_the_repository(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet.edit("sites/access.yaml", "default: access", "default: acces")
+    assert f"file={fleet.desired_state}/sites/access.yaml,line=6," in fleet.run("plan", "--format", "github").out
+    with Repo.init(fleet.root):
+        for command in ("plan", "validate"):
+            written = fleet.run(command, "--format", "github").out
+            assert "file=desired-state/sites/access.yaml,line=6,col=10," in written
+    monkeypatch.chdir(fleet.desired_state / "sites")
+    assert "file=desired-state/sites/access.yaml,line=6,col=10," in run("plan", "..", "--format", "github").out
+    assert run("plan", "..", "--format", "markdown").out.startswith(
+        "<!-- pra-certificate-reconciler: plan desired-state -->\n"
+    )
+    with Repo.init(fleet.desired_state):
+        assert "file=sites/access.yaml,line=6,col=10," in run("plan", "..", "--format", "github").out
+    assert run("plan", "..", "--format", "markdown").out.startswith("<!-- pra-certificate-reconciler: plan . -->\n")
 
 
 @pytest.mark.parametrize("at", ["2999-12-24", "2999-12-24T02:00:00+02:00"])

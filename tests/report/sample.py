@@ -1,6 +1,6 @@
 """One plan with everything in it that a plan can say, hostile names included, and the stores that it was made from.
 
-The certificates are real; their fingerprints are set, so that what is shown is the same in every run.
+The certificates are real; what identifies them and their keys is set, so that every run shows the same.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ ACCESS_YAML = "desired-state/certificates/access.yaml"
 
 
 def _known(certificate: Certificate, name: str) -> Certificate:
-    return replace(certificate, fingerprint=hashlib.sha256(name.encode()).hexdigest())
+    fingerprint, key = (hashlib.sha256(each.encode()).hexdigest() for each in (name, f"key of {name}"))
+    return replace(certificate, fingerprint=fingerprint, public_key=key)
 
 
 _root = Authority.root("Example Root")
@@ -264,6 +265,40 @@ PLAN = Plan(
     ),
     summary=Summary(import_=4, set_default=2, remove=2, held=3, waiting=1),
 )
+
+
+def many(count: int) -> tuple[Plan, dict[str, LiveStore], dict[str, Material], dict[str, dict[str, Classified]]]:
+    """A plan in which each of many lone appliances gets a certificate of its own, and what it was made from."""
+    appliances, stores, material, classes = [], {}, {}, {}
+    for number in range(count):
+        name = f"node-{number:04}"
+        host, declared = f"{name}.example.com", f"cert-{number:04}"
+        names = (parse_name(host), parse_name("access.example.com"))
+        old = _known(replace(OLD, subject_alternative_names=names[:1]), f"old {name}")
+        new = _known(replace(LEAF, subject_alternative_names=names), f"new {name}")
+        row = LiveCertificate(old, host, has_key=True)
+        stores[name], material[declared] = _store(row, default=old), Material(new, (ISSUING, ROOT))
+        classes[name] = {old.fingerprint: Classified(row, CertificateClass.PREVIOUS, declared)}
+        default = {"appliance": name, "certificate": declared, "label": host}
+        _, leaf, chosen, _, held = (each.model_copy(update=default) for each in _actions(name))
+        before = Candidate(certificate=old.fingerprint, label=host, good=True)
+        after = Candidate(certificate=new.fingerprint, label=host, good=True)
+        appliances.append(
+            AppliancePlan(
+                name=name,
+                actions=(
+                    leaf.model_copy(update={"fingerprint": new.fingerprint}),
+                    chosen.model_copy(update={"target": new.fingerprint, "replaces": old.fingerprint}),
+                    held.model_copy(update={"fingerprint": old.fingerprint}),
+                ),
+                serving=(ServedName(name=host, before=(before,), after=(before, after), flags=(Flag.CHANGED,)),),
+                findings=(_live("undeclared", Severity.NOTICE, name),),
+            )
+        )
+    counts = Summary(import_=count, set_default=count, held=count)
+    plan = Plan(made_at=NOW, digest="d" * 64, basis=Basis(desired_digest="0"), appliances=(), summary=counts)
+    return plan.model_copy(update={"appliances": tuple(appliances)}), stores, material, classes
+
 
 STATE = desired(
     {

@@ -13,7 +13,7 @@ from tests.report import sample
 from tests.report.goldens import check_golden
 from tests.support.authority import NOW
 
-VIEW = plan_view(sample.PLAN, sample.STORES, sample.MATERIAL)
+VIEW = plan_view(sample.PLAN, sample.STORES, sample.MATERIAL, sample.CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def _plan(**changes: object) -> Plan:
 
 
 def test_a_plan_is_shown_even_where_nothing_is_known_of_its_certificates() -> None:
-    text = plan_text(plan_view(sample.PLAN, {}, {}), Medium())
+    text = plan_text(plan_view(sample.PLAN, {}, {}, {}), Medium())
     assert "Instead of           [06c8aaa93d80]\n" in text
     assert "Issued By" not in text
 
@@ -55,31 +55,31 @@ def test_a_plan_is_shown_even_where_nothing_is_known_of_its_certificates() -> No
 def test_a_default_that_is_called_like_the_one_before_is_told_by_its_fingerprint() -> None:
     default = sample.PLAN.appliances[0].actions[2].model_copy(update={"replaces": sample.OLD.fingerprint})
     plan = _plan(appliances=(AppliancePlan(name="east-1", actions=(default,)),))
-    text = plan_text(plan_view(plan, sample.STORES, {}), Medium())
+    text = plan_text(plan_view(plan, sample.STORES, {}, {}), Medium())
     assert "Instead of           access.example.com [cba06b5736fa]\n" in text
 
 
 def test_an_empty_plan_says_no_changes() -> None:
-    text = plan_text(plan_view(_plan(), {}, {}), Medium())
+    text = plan_text(plan_view(_plan(), {}, {}, {}), Medium())
     assert text == "Plan 2026-11-23 12:00:00 GMT\n\nDigest d\nNo changes.\n"
 
 
 def test_a_plan_for_another_instant_says_that_it_cannot_be_applied() -> None:
-    text = plan_text(plan_view(_plan(as_of=NOW), {}, {}), Medium())
+    text = plan_text(plan_view(_plan(as_of=NOW), {}, {}, {}), Medium())
     assert text.startswith("Plan as of 2026-11-23 12:00:00 GMT, so it cannot be applied\n")
 
 
 def test_names_that_stay_as_they_are_are_counted() -> None:
     row = ServedName(name="access.example.com", before=(), after=())
     appliances = tuple(AppliancePlan(name=f"a-{number}", serving=(row,)) for number in range(3))
-    text = plan_text(plan_view(_plan(appliances=appliances), {}, {}), Medium())
+    text = plan_text(plan_view(_plan(appliances=appliances), {}, {}, {}), Medium())
     assert "appliances outside any site   a-0, a-1, a-2: no changes\n" in text
     assert "Served names: all 3 as now, by good certificates\n" in text
 
 
 def test_a_row_with_a_flag_is_shown_even_where_nothing_changes() -> None:
     row = ServedName(name=None, before=(), after=(), flags=(Flag.UNSERVED,))
-    text = plan_text(plan_view(_plan(appliances=(AppliancePlan(name="a", serving=(row,)),)), {}, {}), Medium())
+    text = plan_text(plan_view(_plan(appliances=(AppliancePlan(name="a", serving=(row,)),)), {}, {}, {}), Medium())
     assert "    no SNI                        nothing\n" in text
     assert "unchanged appliances" not in text
 
@@ -89,7 +89,7 @@ def test_many_appliances_with_the_same_finding_are_counted() -> None:
     appliances = tuple(
         AppliancePlan(name=f"a-{number}", findings=(replace(found, appliance=f"a-{number}"),)) for number in range(7)
     )
-    text = plan_text(plan_view(_plan(appliances=appliances), {}, {}), Medium())
+    text = plan_text(plan_view(_plan(appliances=appliances), {}, {}, {}), Medium())
     assert "  a-0, a-1, a-2, a-3, a-4 and 2 more: undeclared " in text
 
 

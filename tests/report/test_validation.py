@@ -3,7 +3,7 @@ from __future__ import annotations
 from reconciler.base.findings import Finding, Kind, ObjectName, Severity, Stops
 from reconciler.base.position import Position
 from reconciler.report.page import Medium
-from reconciler.report.validation import findings_annotations, findings_document, findings_text, rules_text, summary
+from reconciler.report.validation import findings_document, findings_text, rules_text, summary
 
 PLACED = Finding("a-rule", Severity.WARNING, "first\nsecond \x1b[2J", "", Position("odd,na:me%.yaml", 3, 7))
 ABOUT = Finding("b-rule", Severity.ERROR, "wrong", "right it", about=ObjectName(Kind.SITE, "access"))
@@ -22,15 +22,6 @@ def test_text_keeps_every_finding_on_one_line() -> None:
 def test_text_is_painted_where_colours_are_shown() -> None:
     painted = findings_text([ABOUT], "here", Medium(colour=True))
     assert "\x1b[31mb-rule\x1b[0m" in painted
-
-
-def test_annotations_escape_what_has_a_meaning_there() -> None:
-    assert findings_annotations([PLACED, ABOUT, STRAY], "here").splitlines() == [
-        r"::warning file=odd%2Cna%3Ame%25.yaml,line=3,col=7,title=a-rule::first\nsecond \x1b[2J",
-        "::error title=b-rule::wrong - right it",
-        "::notice title=c-rule::::error::no - ::stop-commands::x",
-        "here: 1 error, 1 warning, 1 notice",
-    ]
 
 
 def test_programs_are_told_what_only_errors_stop() -> None:
