@@ -17,12 +17,12 @@ demo: $(READY) ## the whole story on stores in a temporary place
 test: $(READY) ## all tests but the long proofs, with coverage
 	$(BIN)/python -m pytest -n auto -m 'not prove' --cov --cov-report=term:skip-covered
 
-check: $(READY) ## style, types, rooms, schema drift, README commands
+check: $(READY) ## style, types, rooms, schema drift, README commands, workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_readme.py
+	$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_readme.py tests/test_workflows.py
 
 prove: $(READY) ## the long proofs
 	$(BIN)/python -m pytest -n auto -m prove

@@ -6,6 +6,7 @@
     ├── FormatError            bytes are not what they should be
     │   └── WrongPassphrase    encrypted, and the passphrase is missing or does not fit
     ├── SecretUnavailable      a secret reference leads nowhere
+    ├── NotSigned              nobody who is allowed to has signed what is to be applied
     ├── StaleError             what was reviewed no longer fits what is there
     └── StoreError             an appliance's store
         ├── StoreUnreachable   nothing can be asked
@@ -55,6 +56,10 @@ class WrongPassphrase(FormatError):
 
 class SecretUnavailable(ReconcilerError):
     """A secret reference leads nowhere. The message names the reference, never a value."""
+
+
+class NotSigned(ReconcilerError):
+    """Nobody who is allowed to has signed the commit that a plan would be made from."""
 
 
 class StaleError(ReconcilerError):

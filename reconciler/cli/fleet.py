@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.base.errors import UsageError
 from reconciler.base.findings import Severity
+from reconciler.base.text import printable
 from reconciler.cli.exits import Exit
 from reconciler.cli.output import progress
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
     from reconciler.cli.session import Session
     from reconciler.desired.state import DesiredState
@@ -86,10 +88,53 @@ def open_scope(
         UsageError: A name is not known, or the operator settings are not understood.
         UnreadableInput: Something cannot be read at all.
     """
-    from reconciler.engine.load import load_desired
     from reconciler.engine.operator import load_settings
 
     settings = load_settings(session.operator, os.environ, desired_state)
+    return _scope(settings, desired_state, revision, appliances, sites)
+
+
+def open_signed_scope(
+    session: Session,
+    desired_state: Path,
+    revision: str | None,
+    appliances: Sequence[str] | None,
+    sites: Sequence[str] | None,
+    require_signed: Path | None,
+) -> Scope:
+    """Read what a command works on that plans changes: where signatures are required, from the commit that is signed.
+
+    They are required by the operator settings, by the option, or by both: then both have to allow the commit.
+
+    Raises:
+        NotSigned: Nobody who is allowed to has signed it.
+        UsageError: As `open_scope`, and what says who may sign is not understood.
+        UnreadableInput: Something cannot be read at all.
+    """
+    from reconciler.engine.load import signed_commit
+    from reconciler.engine.operator import load_settings
+
+    settings = load_settings(session.operator, os.environ, desired_state)
+    asked = Path(settings.require_signed) if settings.require_signed is not None else None
+    signers = [each for each in (asked, require_signed) if each is not None]
+    if signers:
+        signatures = signed_commit(desired_state, revision, signers)
+        revision = signatures[0].commit
+        for each in dict.fromkeys(signatures):
+            told = f"reconciler: commit {each.commit[:12]} is signed by {each.signer} ({each.key})"
+            sys.stderr.write(printable(told) + "\n")
+    return _scope(settings, desired_state, revision, appliances, sites)
+
+
+def _scope(
+    settings: OperatorSettings,
+    desired_state: Path,
+    revision: str | None,
+    appliances: Sequence[str] | None,
+    sites: Sequence[str] | None,
+) -> Scope:
+    from reconciler.engine.load import load_desired
+
     state = load_desired(desired_state, revision)
     return Scope(state, settings, _only(state, appliances or (), sites or ()))
 

@@ -39,4 +39,11 @@ AllowRemovals: TypeAlias = Annotated[
         help="Allow that many removals of certificates with a key, and of requests, on each appliance, this once.",
     ),
 ]
+RequireSigned: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Only a commit signed by whom this file allows: SSH allowed signers, or an OpenPGP keyring.",
+    ),
+]
 DEFAULT_DESIRED_STATE = Path("desired-state")

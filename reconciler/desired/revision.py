@@ -1,6 +1,7 @@
 """A desired state as a git revision holds it, read through `git ls-tree` and one `git cat-file --batch`.
 
-Nothing is checked out, and nothing of the work tree is looked at.
+Nothing is checked out, and nothing of the work tree is looked at. A commit is what its id says: replacements, which a
+repository may hold for any object, are not followed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _LINK, _SUBMODULE = "120000", "160000"
 _LONGEST_LINK = 4096
 _KEPT = {"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME"}
 """What git sees of the environment, beside its own variables: passphrases may be among the rest."""
+_READ_FOLDER = "leave out --revision to read the folder"
 _AGAIN = "check the repository with `git fsck`, or clone it again"
 
 
@@ -41,8 +43,8 @@ def read_revision(root: Path, revision: str, limits: Limits = LIMITS) -> Snapsho
     Raises:
         UnreadableInput: There is no repository, no such revision, no such folder in it, or no git program.
     """
-    with _open(root) as repository:
-        commit = _commit(repository, revision)
+    with open_repository(root, _READ_FOLDER) as repository:
+        commit = resolve(repository, revision)
         entries = _list(repository, commit, root, revision)
         budget = Budget(limits)
         obstacles: dict[str, Obstacle] = {}
@@ -67,29 +69,41 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def _open(root: Path) -> Repo:
+def open_repository(root: Path, remedy: str) -> Repo:
+    """The repository that a folder is in, with a git that sees no secret of the environment.
+
+    Args:
+        root: The folder; it need not exist.
+        remedy: What to do where there is no repository.
+
+    Raises:
+        UnreadableInput: There is none with a work tree, or no git program.
+    """
     try:
         import git  # noqa: PLC0415 - heavy, and it wants the git program as soon as it is imported
     except ImportError as error:
-        raise UnreadableInput("there is no git program", "install git, or leave out --revision") from error
+        raise UnreadableInput("there is no git program", "install git") from error
     place = root.resolve()
     while not place.is_dir() and place != place.parent:
         place = place.parent
     try:
         repository = git.Repo(place, search_parent_directories=True)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError) as error:
-        raise UnreadableInput(
-            f"{root} is not in a git repository", "leave out --revision to read the folder"
-        ) from error
+        raise UnreadableInput(f"{root} is not in a git repository", remedy) from error
     if repository.working_tree_dir is None:
         raise UnreadableInput(f"{root} is in a bare git repository", "name a folder of a clone that has a work tree")
     others = (name for name in os.environ if name not in _KEPT and not name.startswith("GIT_"))
-    repository.git.update_environment(**dict.fromkeys(others, ""))
+    repository.git.update_environment(**dict.fromkeys(others, ""), GIT_NO_REPLACE_OBJECTS="1")
     return repository
 
 
-def _commit(repository: Repo, revision: str) -> str:
-    from git import GitCommandError  # noqa: PLC0415 - see `_open`
+def resolve(repository: Repo, revision: str) -> str:
+    """The id of the commit that a revision names: of the one that a tag points to, not of the tag.
+
+    Raises:
+        UnreadableInput: There is none.
+    """
+    from git import GitCommandError  # noqa: PLC0415 - see `open_repository`
 
     try:
         return str(repository.git.rev_parse("--verify", "--end-of-options", revision + "^{commit}")).splitlines()[-1]
@@ -101,7 +115,7 @@ def _commit(repository: Repo, revision: str) -> str:
 
 
 def _list(repository: Repo, commit: str, root: Path, revision: str) -> list[_Entry]:
-    from git import GitCommandError  # noqa: PLC0415 - see `_open`
+    from git import GitCommandError  # noqa: PLC0415 - see `open_repository`
 
     top = str(repository.working_tree_dir)
     prefix = root.resolve().relative_to(type(root)(top).resolve()).as_posix()

@@ -16,8 +16,10 @@ from reconciler.rules import OFFLINE, acknowledge, check
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Sequence
 
     from reconciler.base.findings import Finding
+    from reconciler.desired.signatures import Signature
     from reconciler.desired.state import DesiredState
 
 
@@ -34,6 +36,24 @@ def load_desired(path: Path, revision: str | None = None) -> DesiredState:
     """
     options = {name: each.configuration for name, each in driver_types().items()}
     return load(open_tree(path, revision), options, display_root=_as_people_name(path))
+
+
+def signed_commit(path: Path, revision: str | None, signers: Sequence[Path]) -> tuple[Signature, ...]:
+    """See that what is to be planned is signed, and by whom. What is read then must be the commit that is returned.
+
+    Args:
+        path: Folder of the desired state.
+        revision: A git revision; None for the files as they lie there, which must be those of `HEAD` then.
+        signers: Files that say who may sign. Where there are several, each must allow it.
+
+    Raises:
+        NotSigned: It is not signed by somebody who is allowed to.
+        UsageError: A file lies in the desired state, or does not say who may sign.
+        UnreadableInput: Something cannot be read, or there is no program to verify with.
+    """
+    from reconciler.desired.signatures import check_signed, read_signers  # noqa: PLC0415 - only where it is asked for
+
+    return check_signed(path, revision, [read_signers(each, path) for each in signers])
 
 
 @without_cycle_search()

@@ -191,7 +191,7 @@ def test_without_git_only_revisions_cannot_be_read(root: Path) -> None:
         text=True,
         env={**os.environ, "PATH": "/nonexistent"},
     )
-    assert done.stdout == "there is no git program - install git, or leave out --revision\n"
+    assert done.stdout == "there is no git program - install git\n"
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut short"])

@@ -94,3 +94,9 @@ def test_a_file_in_the_reviewed_tree_is_refused_even_through_a_link(tmp_path: Pa
         with pytest.raises(UsageError, match="lie inside the desired state"):
             load_settings(path, {}, desired_state)
     assert load_settings(inside, {}).concurrency == 1
+
+
+def test_who_may_sign_is_named_relative_to_the_file(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, "require_signed: keys/signers\n"), {})
+    assert settings.require_signed == str(tmp_path / "keys/signers")
+    assert load_settings(written(tmp_path, "require_signed: /etc/signers\n"), {}).require_signed == "/etc/signers"
