@@ -106,6 +106,18 @@ def interrupted(history: Iterable[Entry], desired_state: str) -> Entry | None:
     return last if last and last.interrupted else None
 
 
+def applies_of(history: Iterable[Entry], desired_state: str, plan: str) -> Iterator[Entry]:
+    """The applies of one plan, the latest first.
+
+    Args:
+        history: Entries, the latest first.
+        desired_state: The folder.
+        plan: Digest of the plan.
+    """
+    wanted = place(desired_state)
+    return (each for each in history if each.desired_state == wanted and each.plan == plan)
+
+
 def _read(path: Path) -> Entry | None:
     try:
         if not path.is_file():

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import closing
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,14 +14,15 @@ from reconciler.apply.result import Outcome
 from reconciler.base.errors import StaleError, UsageError
 from reconciler.base.text import printable
 from reconciler.cli.exits import Exit, worst
-from reconciler.cli.fleet import exits_of, open_scope
-from reconciler.cli.interrupted import tell_interrupted
+from reconciler.cli.fleet import exits_of, open_signed_scope
+from reconciler.cli.interrupted import applied_before, tell_interrupted
 from reconciler.cli.options import (
     DEFAULT_DESIRED_STATE,
     AllowRemovals,
     Appliances,
     Format,
     OutputFormat,
+    RequireSigned,
     Revision,
     Sites,
 )
@@ -61,6 +61,7 @@ def apply(
     ] = None,
     *,
     revision: Revision = None,
+    require_signed: RequireSigned = None,
     appliance: Appliances = None,
     site: Sites = None,
     allow_removals: AllowRemovals = None,
@@ -85,11 +86,11 @@ def apply(
 
     if output_format is Format.JSON and not yes:
         raise UsageError("with --format json nobody can be asked", "pass --yes as well")
-    narrowed = bool(appliance or site or create_stores or allow_removals is not None)
     is_plan = _is_plan(target, beside, max_age, revision)
-    saved = _saved_plan(target, max_age, narrowed=narrowed) if is_plan else None
+    narrowed = bool(appliance or site or create_stores)
+    saved = _saved_plan(target, max_age, allow_removals, narrowed=narrowed) if is_plan else None
     desired_state = (beside or DEFAULT_DESIRED_STATE) if is_plan else target
-    scope = open_scope(session_of(context), desired_state, revision, appliance, site)
+    scope = open_signed_scope(session_of(context), desired_state, revision, appliance, site, require_signed)
     was_interrupted = tell_interrupted(scope)
     if create_stores and (yes or _asked("Make the stores that do not exist yet?")):
         _create_stores(scope)
@@ -131,20 +132,38 @@ def _is_plan(target: Path, beside: Path | None, max_age: str | None, revision: s
     return False
 
 
-def _saved_plan(path: Path, max_age: str | None, *, narrowed: bool) -> Plan:
+def _saved_plan(path: Path, max_age: str | None, allow_removals: int | None, *, narrowed: bool) -> Plan:
     from reconciler.base.clock import system_clock
     from reconciler.base.references import parse_duration
     from reconciler.engine.saved import MAX_AGE, check_age, read_plan
 
     if narrowed:
-        raise UsageError("a saved plan is carried out as it is", "leave the other options out")
+        raise UsageError("a saved plan is carried out as it is", "leave out what would narrow or widen it")
     try:
         allowed = MAX_AGE if max_age is None else parse_duration(max_age)
     except ValueError as error:
         raise UsageError(f"--max-age {max_age} is not a duration", "write it like 7d or 48h") from error
     saved = read_plan(path)
     check_age(saved, system_clock(), allowed)
+    _check_removals(saved, allow_removals)
     return saved
+
+
+def _check_removals(saved: Plan, allowed: int | None) -> None:
+    """See that whoever applies allows the removals that whoever planned did: a file must not lift the ceiling alone.
+
+    Raises:
+        UsageError: They do not.
+    """
+    told = saved.basis.allow_removals
+    if told == allowed:
+        return
+    if told is None:
+        raise UsageError("the plan was made without --allow-removals", "leave it out, or plan again with it")
+    raise UsageError(
+        f"the plan allows {told} removals on each appliance in place of the policy's ceiling",
+        f"pass --allow-removals {told} as well, if that is meant",
+    )
 
 
 def _plan_again(scope: Scope, saved: Plan) -> Planned:
@@ -158,7 +177,10 @@ def _plan_again(scope: Scope, saved: Plan) -> Planned:
         async def make() -> Planned:
             return await plan_again(saved, scope.state, scope.settings, system_clock, notify=notify)
 
-        return anyio.run(make)
+        try:
+            return anyio.run(make)
+        except StaleError as error:
+            raise StaleError(f"{error.message}{applied_before(scope, saved)}", error.remedy) from None
 
 
 def _expect(planned: Planned, digest: str | None) -> None:
@@ -211,28 +233,23 @@ def _carry_out(scope: Scope, planned: Planned) -> tuple[ApplianceResult, ...]:
     """Carry a plan out under a journal; a signal ends it after the action in hand."""
     import anyio
 
-    from reconciler.apply.journal import WrittenJournal
     from reconciler.apply.turns import Stop
     from reconciler.base.clock import system_clock
     from reconciler.engine.journals import journal_folder
-    from reconciler.engine.run import apply_planned
+    from reconciler.engine.run import begin_journal, carry_out
 
-    folder, root = journal_folder(scope.settings, os.environ), str(Path(scope.state.root).resolve())
-    journal = WrittenJournal(folder, planned.plan, root, system_clock)
+    journal = begin_journal(planned, journal_folder(scope.settings, os.environ), system_clock)
     stop = Stop()
-    with closing(journal), progress("applying") as notify:
+    with progress("applying") as notify:
 
         async def act() -> tuple[ApplianceResult, ...]:
             async with anyio.create_task_group() as group:
                 group.start_soon(_heed_signals, stop)
-                results = await apply_planned(
-                    planned, scope.settings, system_clock, notify=notify, journal=journal, stop=stop
-                )
+                results = await carry_out(planned, scope.settings, system_clock, journal, notify=notify, stop=stop)
                 group.cancel_scope.cancel()
             return results
 
         results = anyio.run(act)
-        journal.end(results)
     if journal.problem:
         sys.stderr.write(printable(f"reconciler: {journal.problem}") + "\n")
     return results

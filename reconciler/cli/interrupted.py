@@ -15,10 +15,11 @@ from reconciler.base.errors import UsageError
 from reconciler.base.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from reconciler.apply.history import Entry
     from reconciler.cli.fleet import Scope
+    from reconciler.plan.model import Plan
     from reconciler.report.history import AppliedAction
 
 
@@ -31,13 +32,29 @@ def tell_interrupted(scope: Scope) -> bool:
     return entry is not None
 
 
+def applied_before(scope: Scope, plan: Plan) -> str:
+    """A line that says when a plan was applied already, or an empty string: nothing moved then but by itself."""
+    from reconciler.apply.history import applies_of
+    from reconciler.report import words
+
+    entry = next(applies_of(_history(scope), str(scope.state.root), plan.digest), None)
+    return (
+        f"\n  it was applied on {words.instant(entry.began)}: `reconciler history --show {entry.id}`" if entry else ""
+    )
+
+
 def _interrupted(scope: Scope) -> Entry | None:
-    from reconciler.apply.history import interrupted, read_history
+    from reconciler.apply.history import interrupted
+
+    return interrupted(_history(scope), str(scope.state.root))
+
+
+def _history(scope: Scope) -> Iterator[Entry]:
+    from reconciler.apply.history import read_history
     from reconciler.engine.journals import journal_folder
 
     with suppress(UsageError, OSError, ValueError):  # the last where the folder that was named is no path at all
-        return interrupted(read_history(journal_folder(scope.settings, os.environ)), str(scope.state.root))
-    return None
+        yield from read_history(journal_folder(scope.settings, os.environ))
 
 
 def _lines(entry: Entry) -> Iterable[str]:

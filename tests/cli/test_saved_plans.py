@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,11 @@ def test_what_was_saved_is_shown_and_done(fleet: Fleet, saved: Path) -> None:
     assert "Plan: 6 to import, 1 to create, 3 defaults to set.\n" in ran.out
     assert ran.out.endswith("\nApply: 10 actions applied on 3 appliances.\n")
     assert ready(fleet) == 0
+    again = applying(fleet, saved)
+    assert (again.code, again.out) == (4, "")
+    assert re.search(
+        r"\n  it was applied on .* GMT: `reconciler history --show \S+`" + re.escape(AGAIN) + "$", again.err
+    )
 
 
 def test_saving_says_where_and_the_digest(fleet: Fleet) -> None:
@@ -86,7 +92,7 @@ def test_applying_it_twice_is_stale_the_second_time_and_changes_nothing(fleet: F
     ran = applying(fleet, saved)
     assert (ran.code, ran.out) == (4, "")
     assert ran.err.startswith(NO_LONGER_FITS)
-    assert [line.split(":")[0].strip() for line in ran.err.splitlines()[1:]] == ["east-1", "lab", "west-1"]
+    assert [line.split(":")[0].strip() for line in ran.err.splitlines()[1:-1]] == ["east-1", "lab", "west-1"]
     assert ready(fleet) == 0
 
 
@@ -226,7 +232,6 @@ class TestUsage:
         [
             ["--appliance", "lab"],
             ["--site", "access"],
-            ["--allow-removals", "0"],
             ["--create-stores"],
         ],
     )
@@ -235,7 +240,25 @@ class TestUsage:
     ) -> None:
         ran = applying(fleet, saved, *options)
         assert (ran.code, ran.out) == (1, "")
-        assert ran.err == "reconciler: a saved plan is carried out as it is - leave the other options out\n"
+        assert ran.err == "reconciler: a saved plan is carried out as it is - leave out what would narrow or widen it\n"
+
+    @pytest.mark.parametrize(
+        ("planned", "applied", "said"),
+        [
+            (["--allow-removals", "9"], [], "pass --allow-removals 9 as well, if that is meant"),
+            (["--allow-removals", "9"], ["--allow-removals", "8"], "pass --allow-removals 9 as well"),
+            ([], ["--allow-removals", "9"], "leave it out, or plan again with it"),
+        ],
+    )
+    def test_a_file_does_not_lift_the_ceiling_by_itself(
+        self, fleet: Fleet, saved: Path, planned: list[str], applied: list[str], said: str
+    ) -> None:
+        fleet.run("plan", *planned, "--out", saved)
+        ran = applying(fleet, saved, *applied)
+        assert (ran.code, ran.out) == (1, "")
+        assert said in ran.err
+        assert ready(fleet) == 10
+        assert applying(fleet, saved, *planned).code == 0
 
     @pytest.mark.parametrize("age", ["7", "0d", "-1d", "soon", ""])
     def test_an_age_is_a_duration(self, fleet: Fleet, saved: Path, age: str) -> None:
