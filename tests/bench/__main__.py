@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _APPLIANCES = 1000
 _WEB_APPLIANCES = 200
+_FILES = 10_000
+_FILES_PER_APPLIANCE = 3.7
 _ROUNDS = 3
 _STARTS = 10
 
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--scale", type=float, default=1.0, help=f"fraction of {_APPLIANCES} and of {_WEB_APPLIANCES} appliances"
     )
-    parser.add_argument("--only", choices=["fleet", "web", "start"], help="measure nothing else")
+    parser.add_argument("--only", choices=["fleet", "files", "web", "start"], help="measure nothing else")
     told = parser.parse_args(arguments)
     if told.only in {None, "fleet"}:
         with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as folder:
@@ -52,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             size = make_fleet(Path(folder), max(1, round(_APPLIANCES * told.scale)), system_clock())
             _print(f"{size}\ngenerated in {time.perf_counter() - begin:.1f} s\n")
             _measure_fleet(Path(folder) / "desired-state")
+    if told.only in {None, "files"}:
+        _measure_files(max(1, round(_FILES * told.scale)))
     if told.only in {None, "web"}:
         _measure_web(max(1, round(_WEB_APPLIANCES * told.scale)))
     if told.only in {None, "start"}:
@@ -73,6 +77,26 @@ def _measure_fleet(root: Path) -> None:
         pairs = zip(found[what], found["floor"], strict=True)
         _row(f"{what} / floor", [_total(each) / _total(floor) for each, floor in pairs])
     _print(f"\nplan: {found['plan'][0]['lines']} lines; {found['plan'][0]['last']}\n")
+
+
+def _measure_files(files: int) -> None:
+    """What the offline check of many files costs, and once more after one of them was touched: nothing is kept."""
+    with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as folder:
+        make_fleet(Path(folder), max(1, round(files / _FILES_PER_APPLIANCE)), system_clock(), stores=False)
+        root = Path(folder) / "desired-state"
+        written = sorted(root.rglob("*.yaml"))
+        first, again, floor = [], [], []
+        for each in written[:_ROUNDS]:
+            floor.append(_run("parse", root))
+            first.append(_run("validate", root))
+            each.write_bytes(each.read_bytes() + b"# touched\n")
+            again.append(_run("validate", root))
+    _print(f"{len(written)} files of YAML\nseconds, {_ROUNDS} rounds   {'min':>8}{'median':>8}{'max':>8}")
+    _row("validate files", [_total(each) for each in first])
+    _row("files, one touched", [_total(each) for each in again])
+    _row("validate files, peak MB", [each["memory"] for each in first], digits=0)
+    _row("validate files / parse", [_total(one) / _total(other) for one, other in zip(first, floor, strict=True)])
+    _print("")
 
 
 def _measure_web(appliances: int) -> None:

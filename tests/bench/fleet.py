@@ -88,14 +88,15 @@ class Size:
         )
 
 
-def make_fleet(folder: Path, appliances: int, now: dt.datetime) -> Size:
-    """Write `desired-state/` and `stores/` into a folder."""
-    return _Generator(folder, now).make(appliances)
+def make_fleet(folder: Path, appliances: int, now: dt.datetime, *, stores: bool = True) -> Size:
+    """Write `desired-state/`, and `stores/` if they are wanted, into a folder."""
+    return _Generator(folder, now, stores=stores).make(appliances)
 
 
 class _Generator:
-    def __init__(self, folder: Path, now: dt.datetime) -> None:
+    def __init__(self, folder: Path, now: dt.datetime, *, stores: bool) -> None:
         self._desired, self._stores = folder / "desired-state", folder / "stores"
+        self._with_stores = stores
         self._now = now
         self._size = Size()
         self._life: _Life = {"not_before": now - 2000 * DAY, "not_after": now + 3000 * DAY}
@@ -144,7 +145,8 @@ class _Generator:
         self._size.sites += 1
         for member in members:
             self._declare(f"appliances/{member}.yaml", _APPLIANCE.format(name=member, hostname=hostname).encode())
-            self._store(member, hostname, issued)
+            if self._with_stores:
+                self._store(member, hostname, issued)
 
     def _issue(self, hostname: str, branch: int, *, renewed: bool) -> list[Issued]:
         """The declared certificate and, where it was renewed, the one before it, which has the same key."""
