@@ -261,9 +261,17 @@ class _Planner:
         key = (target.name, holders)
         if key not in self._supplies:
             stopped = target.name in self.fleet.stopped.certificates
-            unfit = self._unfit(target, holders)
-            self._supplies[key] = supply_of(target, holders, self.fleet.stores, stopped=stopped, unfit=unfit)
+            unfit, retiring = self._unfit(target, holders), self._retiring(target, holders)
+            self._supplies[key] = supply_of(
+                target, holders, self.fleet.stores, stopped=stopped, unfit=unfit, retiring=retiring
+            )
         return self._supplies[key]
+
+    def _retiring(self, target: Target, holders: tuple[str, ...]) -> frozenset[str]:
+        """The appliances that retire the committed answer of a certificate."""
+        leaf, appliances = target.material.leaf, self.fleet.state.appliances
+        listed = ((name, each.sha256) for name in holders for each in appliances[name].model.retired)
+        return frozenset(name for name, fingerprint in listed if leaf and fingerprint == leaf.fingerprint)
 
     def _unfit(self, target: Target, holders: tuple[str, ...]) -> frozenset[str]:
         """Fingerprints of requests that are retired, or used up when another declared certificate is imported."""

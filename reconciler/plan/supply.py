@@ -127,6 +127,7 @@ def supply_of(
     *,
     stopped: bool = False,
     unfit: Collection[str] = (),
+    retiring: Collection[str] = (),
 ) -> Supply:
     """Decide about one certificate.
 
@@ -136,6 +137,7 @@ def supply_of(
         stores: The observed stores; those of other appliances are passed over.
         stopped: Whether an error keeps the committed answer from being imported.
         unfit: Fingerprints of requests whose answer it does not wait for.
+        retiring: The appliances that retire the committed answer: it is not imported there.
     """
     seen = {name: stores[name] for name in holders if name in stores}
     live = tuple(name for name, store in seen.items() if _row(store, target.instance))
@@ -147,7 +149,7 @@ def supply_of(
             return found
         case _:
             pending = [each for each in _pending(seen) if each[1].fingerprint not in unfit and fits(each[1], target)]
-            return _requested(found, seen, pending, stopped=stopped)
+            return _requested(found, seen, pending, stopped=stopped, retiring=retiring)
 
 
 def _self_signed(found: Supply, seen: Mapping[str, LiveStore]) -> Supply:
@@ -164,7 +166,12 @@ def _self_signed(found: Supply, seen: Mapping[str, LiveStore]) -> Supply:
 
 
 def _requested(
-    found: Supply, seen: Mapping[str, LiveStore], pending: list[tuple[str, PendingRequest]], *, stopped: bool
+    found: Supply,
+    seen: Mapping[str, LiveStore],
+    pending: list[tuple[str, PendingRequest]],
+    *,
+    stopped: bool,
+    retiring: Collection[str],
 ) -> Supply:
     target, leaf = found.target, found.target.material.leaf
     if leaf is None:
@@ -174,7 +181,8 @@ def _requested(
     copies = _copies(found, leaf, seen)
     if not found.live and not copies:
         return replace(found, key_missing=True)
-    found = replace(found, copies={} if stopped else copies)
+    coming = {name: each for name, each in copies.items() if not stopped and not _is_barred(name, each, retiring)}
+    found = replace(found, copies=coming)
     if not target.due:
         return found
     renewed = _with_the_same_key(found, leaf, seen, pending) if target.keeps_key else None
@@ -238,6 +246,11 @@ def _copies(found: Supply, certificate: Certificate, seen: Mapping[str, LiveStor
     loan, by_hand = Loan(appliance=lender, certificate=exported), Operation.EXPORT not in seen[lender].offers
     borrowing = (each for each in found.lacking if each not in own)
     return copies | {each: Copy(ref, certificate, loan, after, by_hand) for each in borrowing}
+
+
+def _is_barred(appliance: str, copy: Copy, retiring: Collection[str]) -> bool:
+    """Whether it is retired there, or where it would have to come first."""
+    return appliance in retiring or bool(copy.after and copy.loan and copy.loan.appliance in retiring)
 
 
 def _row(store: LiveStore, fingerprint: str | None) -> LiveCertificate | None:

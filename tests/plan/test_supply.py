@@ -539,6 +539,14 @@ class TestAnAnswerThatIsDueAlready:
         assert nothing_is_ready(after)
         assert waiting(after, where) == {"import access": "answer-awaited"}
 
+    def test_where_it_is_retired_its_request_is_waited_for(self) -> None:
+        west = f"retired: [{{sha256: '{AGING.certificate.fingerprint}', reason: told to}}]\n"
+        scene = replace(DUE, west=west)
+        stores = {"east": settled(AGING), "west": store(requests=[pending(AGING)])}
+        plan = scene.over(stores)
+        assert nothing_is_ready(plan)
+        assert waiting(plan, "west") == {"import access": "answer-awaited"}
+
     def test_the_request_is_made_where_the_interface_offers_it(self) -> None:
         offers = EVERYTHING - {Operation.CREATE_REQUEST}
         stores = {"east": EMPTY, "west": store(requests=[pending(AGING)], offers=offers)}
