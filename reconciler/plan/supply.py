@@ -209,7 +209,6 @@ def _with_the_same_key(
         if name not in found.copies:
             return replace(found, awaited=Awaited(name, request, due))
     holders = {name: row.fingerprint for name, store in seen.items() if (row := _with_key(store, key))}
-
     first = [name for name, _ in asking] or [*holders]
 
     def preference(name: str) -> tuple[bool, bool]:
@@ -220,9 +219,9 @@ def _with_the_same_key(
     maker = min((name for name in seen if name in holders or name in found.copies), key=preference, default=None)
     if maker is None:
         return None
-    # Importing the answer uses its request up, and only then is another made; where the import is held, the request is
-    # still there, and another one would be one too many.
-    importers = [name for name, _ in asking] + ([] if maker in holders else [maker])
+    # Importing the answer uses a request up that has its key, and only then is another made; where the import is held,
+    # the request is still there, and another one would be one too many.
+    importers = [name for name, _ in asking[:1]] + ([maker] if maker in found.copies else [])
     after = tuple(action_id(each, "import", found.target.name) for each in dict.fromkeys(importers))
     return replace(found, making=Making(maker, due, key, holders.get(maker, leaf.fingerprint), after))
 
