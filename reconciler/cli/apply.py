@@ -86,6 +86,8 @@ def apply(
 
     if output_format is Format.JSON and not yes:
         raise UsageError("with --format json nobody can be asked", "pass --yes as well")
+    if expect_digest is not None and not expect_digest.strip():
+        raise UsageError("--expect-digest is empty", "look whether the variable is set that it comes from")
     is_plan = _is_plan(target, beside, max_age, revision)
     narrowed = bool(appliance or site or create_stores)
     saved = _saved_plan(target, max_age, allow_removals, narrowed=narrowed) if is_plan else None
@@ -123,7 +125,8 @@ def _is_plan(target: Path, beside: Path | None, max_age: str | None, revision: s
     if target.exists() and not target.is_dir():
         return True
     if beside is not None:
-        raise UsageError(f"{target} is no saved plan", "name the plan first, then the desired state")
+        missing = f"there is no {target}" if not target.exists() else f"{target} is no saved plan"
+        raise UsageError(missing, "name the plan first, then the desired state")
     if max_age is not None:
         raise UsageError("--max-age is for a saved plan, and none is named", "name the file of `plan --out`")
     # A revision may have a folder that the work tree does not have.
@@ -187,7 +190,7 @@ def _expect(planned: Planned, digest: str | None) -> None:
     from reconciler.engine.saved import PLAN_AGAIN
 
     if digest is not None and planned.plan.digest != digest.strip().lower():
-        raise StaleError(f"the plan has the digest {planned.plan.digest}, not the one that is expected", PLAN_AGAIN)
+        raise StaleError(f"the plan does not have the digest that is expected, {digest}", PLAN_AGAIN)
 
 
 def _create_stores(scope: Scope) -> None:

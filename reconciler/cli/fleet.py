@@ -133,9 +133,12 @@ def _scope(
     appliances: Sequence[str] | None,
     sites: Sequence[str] | None,
 ) -> Scope:
-    from reconciler.engine.load import load_desired
+    from reconciler.engine.load import has_uncommitted, load_desired
 
     state = load_desired(desired_state, revision)
+    if revision == "HEAD" and has_uncommitted(desired_state):
+        told = f"reconciler: {desired_state} has changes that are not committed: HEAD has not"
+        sys.stderr.write(printable(told) + "\n")
     return Scope(state, settings, _only(state, appliances or (), sites or ()))
 
 

@@ -69,6 +69,16 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
+def is_dirty(root: Path) -> bool:
+    """Whether the files beneath a folder are others than those of `HEAD`, files that git does not know included.
+
+    Raises:
+        UnreadableInput: There is no repository, or no git program.
+    """
+    with open_repository(root, _READ_FOLDER) as repository:
+        return bool(repository.git.status("--porcelain", "--untracked-files=all", "--", str(root.resolve())))
+
+
 def open_repository(root: Path, remedy: str) -> Repo:
     """The repository that a folder is in, with a git that sees no secret of the environment.
 
@@ -93,7 +103,9 @@ def open_repository(root: Path, remedy: str) -> Repo:
     if repository.working_tree_dir is None:
         raise UnreadableInput(f"{root} is in a bare git repository", "name a folder of a clone that has a work tree")
     others = (name for name in os.environ if name not in _KEPT and not name.startswith("GIT_"))
-    repository.git.update_environment(**dict.fromkeys(others, ""), GIT_NO_REPLACE_OBJECTS="1")
+    # Looking takes no lock that somebody else at work here would meet.
+    ours = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_OPTIONAL_LOCKS": "0"}
+    repository.git.update_environment(**dict.fromkeys(others, ""), **ours)
     return repository
 
 

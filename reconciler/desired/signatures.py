@@ -5,7 +5,8 @@ verify, and against what, is said on git's command line, which comes before what
 configured. A forge that merges or squashes makes a commit of its own, and it is that commit which counts here.
 
 That the author is who signed is not asked: the name in a commit is whatever its author wrote. Nor does this guard
-against whoever can write into `.git` on this machine.
+against whoever can write into `.git` on this machine, nor against an older commit that was signed once: guard the
+branch.
 """
 
 from __future__ import annotations
@@ -172,10 +173,11 @@ def check_signed(root: Path, revision: str | None, signers: Sequence[Signers]) -
         A signature for each file, all of the same commit.
 
     Raises:
-        NotSigned: It is not, or the files are not those of `HEAD`.
+        NotSigned: It is not, the files are not those of `HEAD`, or a link leads to them.
         UnreadableInput: There is no repository, no such revision, or no program to verify with.
         UsageError: A keyring holds no key.
     """
+    _check_no_link(root)
     with open_repository(root, "put the desired state under git, since its commits have to be signed") as repository:
         commit = _read_commit(repository, resolve(repository, revision or "HEAD"))
         if revision is None:
@@ -185,6 +187,18 @@ def check_signed(root: Path, revision: str | None, signers: Sequence[Signers]) -
         if isinstance(result, _Refusal):
             raise NotSigned(f"{commit} {result.how}", result.remedy)
     return tuple(result for result in found if isinstance(result, Signature))
+
+
+def _check_no_link(root: Path) -> None:
+    """See that no link of a work tree leads to the folder: what it leads to may be signed, and the link is not."""
+    place = Path(os.path.abspath(root))  # noqa: PTH100 - links are kept as they were typed
+    ways = [place, *place.parents]
+    tops = [index for index, each in enumerate(ways) if (each / ".git").exists()]
+    link = next((each for each in ways[: tops[-1] if tops else 0] if each.is_symlink()), None)
+    if link:
+        raise NotSigned(
+            f"{root} leads through the link {link}, for which no signature speaks", "name the folder itself"
+        )
 
 
 def _check_work_tree(root: Path, commit: _Commit) -> None:
@@ -275,7 +289,7 @@ def _bad_ssh(told: str, keys: Path, signers: Signers) -> _Refusal:
     why = re.search(rf"^{re.escape(str(keys))}:(\d+): (.+)$", told, re.MULTILINE)
     if why:
         at = f"{signers.path}:{why[1]}"
-        return _Refusal(f"{by} that {at} does not allow here: {printable(why[2])}", _with_another(signers))
+        return _Refusal(f"{by} that {at} does not allow here: {printable(why[2].strip())}", _with_another(signers))
     return _not_allowed(f"{by} that {signers.path} does not allow", signers) if key else _BAD
 
 

@@ -38,6 +38,17 @@ def load_desired(path: Path, revision: str | None = None) -> DesiredState:
     return load(open_tree(path, revision), options, display_root=_as_people_name(path))
 
 
+def has_uncommitted(path: Path) -> bool:
+    """Whether files of a desired state lie there otherwise than `HEAD` has them.
+
+    Raises:
+        UnreadableInput: There is no repository, or no git program.
+    """
+    from reconciler.desired.revision import is_dirty  # noqa: PLC0415 - only where git is asked for anything
+
+    return is_dirty(path)
+
+
 def signed_commit(path: Path, revision: str | None, signers: Sequence[Path]) -> tuple[Signature, ...]:
     """See that what is to be planned is signed, and by whom. What is read then must be the commit that is returned.
 

@@ -47,7 +47,8 @@ class Network:
             told = host if port == HTTPS else place
             raise StoreUnreachable(
                 f"the host {told} is not among those that may be contacted",
-                f"if it is right, add '{told}' to `hosts` in the operator settings (--operator FILE)",
+                f"if it is right, add '{told}' to `hosts` in the operator settings, the file that --operator FILE or"
+                " RECONCILER_OPERATOR names",
             )
         return split_endpoint(self.connect.get(place, place))
 

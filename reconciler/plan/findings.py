@@ -112,7 +112,7 @@ def _certificate(scene: Scene, each: Classified) -> Iterator[Finding]:
     short, retire = live.fingerprint[:16], _retire(live.fingerprint)
     margin = scene.state.policy.renew_before
     if each.newer:
-        problem = f"{label} is newer than the declared {each.certificate} ({short})"
+        problem = f"{label} [{short}] is newer than the declared {each.certificate}"
         yield _here(scene, rules.NEWER_THAN_DECLARED, problem, f"commit it as {each.certificate}, or {retire}")
     elif each.certificate or not scene.keeps_undeclared:
         return  # it is declared, and about to get its key; or the plan removes it, and says so

@@ -196,7 +196,7 @@ def default_declared(facts: Facts) -> Iterator[Finding]:
                 about=place.about,
             )
         elif default is not None and lacking:
-            near = nearest(default, place.model.certificates)
+            near = nearest(default, [each for each in place.model.certificates if each in facts.state.certificates])
             yield found(
                 DEFAULT_DECLARED,
                 f"the default {default} is not among the certificates declared for {listed(lacking)}",

@@ -98,7 +98,7 @@ def signed_mismatch(facts: Facts) -> Iterator[Finding]:
             f"the committed certificate differs from what is declared: {', '.join(differing)}",
             "declare what it contains, or commit another certificate"
             if provided
-            else "declare what it contains if it should stay; otherwise a new request is made",
+            else "if it is a new answer, have the request signed again as it is; if it is in use, a new one is made",
             position=leaf_position(certificate),
             about=certificate.about,
             severity=Severity.ERROR if provided else None,

@@ -173,8 +173,9 @@ def test_a_git_revision_is_planned_whatever_lies_in_the_work_tree(fleet: Fleet) 
         person = Actor("A", "a@example.com")
         commit = repository.index.commit("first", author=person, committer=person).hexsha
     fleet.file("fleet.yaml").write_text("[")
-    plan = Plan.model_validate_json(fleet.run("plan", "--revision", "HEAD", "--format", "json").out)
-    assert plan.basis.revision == commit
+    ran = fleet.run("plan", "--revision", "HEAD", "--format", "json")
+    assert Plan.model_validate_json(ran.out).basis.revision == commit
+    assert ran.err.endswith("desired-state has changes that are not committed: HEAD has not\n")
     ran = fleet.run("plan", "--revision", "nowhere")
     assert ran.code == 1
     assert "nowhere" in ran.err

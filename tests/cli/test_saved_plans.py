@@ -69,7 +69,7 @@ def test_what_was_saved_is_shown_and_done(fleet: Fleet, saved: Path) -> None:
     again = applying(fleet, saved)
     assert (again.code, again.out) == (4, "")
     assert re.search(
-        r"\n  it was applied on .* GMT: `reconciler history --show \S+`" + re.escape(AGAIN) + "$", again.err
+        r"\n  it was applied on .* UTC: `reconciler history --show \S+`" + re.escape(AGAIN) + "$", again.err
     )
 
 
@@ -209,14 +209,19 @@ class TestDigest:
         ran = applying(fleet, saved, "--expect-digest", f" {digest.upper()}\n")
         assert ran.code == 0
 
-    @pytest.mark.parametrize("digest", ["0" * 64, "", "abc"])
+    def test_an_empty_one_is_a_mistake(self, fleet: Fleet, saved: Path) -> None:
+        ran = applying(fleet, saved, "--expect-digest", " ")
+        assert (ran.code, ran.out) == (1, "")
+        assert "--expect-digest is empty" in ran.err
+
+    @pytest.mark.parametrize("digest", ["0" * 64, "abc"])
     def test_no_other_is(self, fleet: Fleet, saved: Path, digest: str) -> None:
         for ran in (
             applying(fleet, saved, "--expect-digest", digest),
             fleet.run("apply", "--yes", "--expect-digest", digest),
         ):
             assert (ran.code, ran.out) == (4, "")
-            assert f"the plan has the digest {read_plan(saved).digest}, not the one that is expected" in ran.err
+            assert f"the plan does not have the digest that is expected, {digest}" in ran.err
         assert ready(fleet) == 10
 
     def test_nor_a_part_of_it(self, fleet: Fleet, saved: Path) -> None:
@@ -270,6 +275,11 @@ class TestUsage:
         ran = fleet.run("apply", "--yes", "--max-age", "7d")
         assert (ran.code, ran.out) == (1, "")
         assert "--max-age is for a saved plan, and none is named" in ran.err
+
+    def test_a_plan_that_is_not_there_is_said_beside_a_folder_too(self, fleet: Fleet) -> None:
+        ran = run("apply", fleet.root / "missing.json", fleet.desired_state, "--yes")
+        assert ran.code == 1
+        assert ran.err.startswith(f"reconciler: there is no {fleet.root / 'missing.json'} - ")
 
     def test_the_plan_comes_first(self, fleet: Fleet, saved: Path) -> None:
         ran = run("apply", fleet.desired_state, saved, "--yes")

@@ -143,6 +143,16 @@ class TestSsh:
         )
         assert place.refusal() == f'{BY}{told} "git"'
 
+    def test_a_certified_key_counts_for_whom_it_is_certified(self, place: Place, alice: SshKey, tmp_path: Path) -> None:
+        key = SshKey.make(tmp_path, "certified")
+        command = ["ssh-keygen", "-q", "-s", str(alice.file), "-I", "id", "-n", "bob", f"{key.file}.pub"]
+        subprocess.run(command, check=True, capture_output=True)
+        place.commit(*key.options, "-c", f"user.signingkey={key.file}-cert.pub")
+        place.allow(alice, "bob cert-authority")
+        assert place.check().signer == "bob"
+        place.allow(alice, "carol cert-authority")
+        assert place.refusal().endswith("that FILE:2 does not allow here: no valid principals found")
+
     @pytest.mark.parametrize(("limit", "word"), [("before", "expired"), ("after", "not yet valid")])
     def test_a_key_outside_its_time(self, place: Place, alice: SshKey, limit: str, word: str) -> None:
         year = "20200101" if limit == "before" else "20990101"
@@ -338,6 +348,36 @@ class TestWorkTree:
     def test_what_lies_beside_does_not_matter(self, signed: Place) -> None:
         (signed.top / "notes.txt").write_text("mine")
         assert signed.check(None).signer
+
+
+class TestLinks:
+    """A link is content of the outer work tree, which nobody has signed, whatever it leads to."""
+
+    @pytest.fixture
+    def signed(self, place: Place, alice: SshKey) -> Place:
+        place.allow(alice)
+        place.commit(*alice.options)
+        return place
+
+    @pytest.mark.parametrize("where", ["desired-state", "link/desired-state", "link/deep/desired-state"])
+    def test_one_that_leads_into_another_repository_is_refused(self, signed: Place, tmp_path: Path, where: str) -> None:
+        outer = tmp_path / "outer"
+        outer.mkdir()
+        git(outer, "init", "-q", "-b", "main")
+        if where == "desired-state":
+            (outer / where).symlink_to(signed.root)
+        elif where == "link/desired-state":
+            (outer / "link").symlink_to(signed.top)
+        else:
+            (signed.top / "deep").symlink_to(".")
+            (outer / "link").symlink_to(signed.top)
+        with pytest.raises(NotSigned, match=r"leads through the link .*, for which no signature speaks"):
+            check_signed(outer / where, "HEAD", [read_signers(signed.file, outer / where)])
+
+    def test_one_that_leads_to_the_repository_as_a_whole_may_be_taken(self, signed: Place, tmp_path: Path) -> None:
+        (tmp_path / "short").symlink_to(signed.top)
+        root = tmp_path / "short" / "desired-state"
+        assert check_signed(root, "HEAD", [read_signers(signed.file, root)])
 
 
 class TestOpenPgp:
