@@ -109,7 +109,7 @@ class Fleet(RuleBasedStateMachine):
         self.access: Provided | Requested = provided(OLD)
         self.more: dict[str, Provided | str] = {}
         self.scene = Scene({}, default="access", policy=AT_ONCE, west="")
-        self.retired: set[str] = set()
+        self.retired: dict[str, str] = {}
 
     def make(self, _: str) -> Appliance:
         """An appliance as it comes from the factory."""
@@ -152,7 +152,8 @@ class Fleet(RuleBasedStateMachine):
     def retire(self, member: str, number: int) -> None:
         rows = [each for each in self.stores[member].live.certificates if each.origin is not Origin.FACTORY]
         if rows:
-            self.retired = {rows[number % len(rows)].fingerprint}
+            chosen = rows[number % len(rows)].certificate
+            self.retired = {chosen.fingerprint: chosen.public_key}  # its key is told to go as well
 
     # What else happens.
 
@@ -345,7 +346,7 @@ class Fleet(RuleBasedStateMachine):
             assert not untrue, untrue
         # What nobody waits for any more may be withdrawn.
         loose = set[str]() if isinstance(self.access, Requested) else asked
-        assert not set(watching.lost) - self.retired_keys() - loose
+        assert not set(watching.lost) - set(self.retired.values()) - loose
 
     def untrue(self, made: Plan, results: Mapping[str, ApplianceResult]) -> Iterator[str]:
         """Results that tell of something else than what the stores show."""
@@ -366,11 +367,6 @@ class Fleet(RuleBasedStateMachine):
                 Fleet.stopped["run-time check"] += 1
             elif step.outcome is Outcome.STALE:
                 Fleet.stopped["precondition"] += 1
-
-    def retired_keys(self) -> set[str]:
-        """The keys of what is told to go."""
-        known = {each.certificate.fingerprint: each.certificate.public_key for each in (*PROVIDED.values(), WILDCARD)}
-        return {known[each] for each in self.retired if each in known}
 
 
 class FleetOnDisk(Fleet):

@@ -54,8 +54,9 @@ def applied(fleet: Fleet) -> Fleet:
 def field(state: DesiredState, appliance: str, now: dt.datetime = NOW) -> list[Build]:
     """The software builds that clients may be running: the newest that has settled, and every later one."""
     clients = state.clients(appliance)
-    settled = [each for each in clients.builds if each.installed_at + clients.settle <= now]
-    return [each for each in clients.builds if each not in settled[:-1]]
+    there = [each for each in clients.builds if each.installed_at <= now] or [*clients.builds[:1]]
+    settled = [each for each in there if each.installed_at + clients.settle <= now]
+    return [each for each in there if each not in settled[:-1]]
 
 
 def is_good(
