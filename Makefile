@@ -15,7 +15,7 @@ demo: $(READY) ## the whole story on stores in a temporary place
 	$(BIN)/reconciler demo
 
 test: $(READY) ## all tests but the long proofs, with coverage
-	$(BIN)/python -m pytest -n auto -m 'not prove' --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not prove' --cov --cov-report=term:skip-covered
 
 check: $(READY) ## style, types, rooms, schema drift, README commands, workflows
 	$(BIN)/ruff check .
@@ -25,7 +25,7 @@ check: $(READY) ## style, types, rooms, schema drift, README commands, workflows
 	$(BIN)/python -m pytest -q tests/test_schemas.py tests/test_readme.py tests/test_workflows.py
 
 prove: $(READY) ## the long proofs
-	$(BIN)/python -m pytest -n auto -m prove
+	$(BIN)/python -m pytest -n auto --dist worksteal -m prove
 
 bench: $(READY) ## figures, as ratios within one run
 	$(BIN)/python -m tests.bench

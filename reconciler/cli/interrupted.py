@@ -38,9 +38,7 @@ def applied_before(scope: Scope, plan: Plan) -> str:
     from reconciler.report import words
 
     entry = next(applies_of(_history(scope), str(scope.state.root), plan.digest), None)
-    return (
-        f"\n  it was applied on {words.instant(entry.began)}: `reconciler history --show {entry.id}`" if entry else ""
-    )
+    return f"\n  it was applied on {words.utc(entry.began)}: `reconciler history --show {entry.id}`" if entry else ""
 
 
 def _interrupted(scope: Scope) -> Entry | None:
@@ -66,7 +64,7 @@ def _lines(entry: Entry) -> Iterable[str]:
     done = [each for each in told.actions if each.outcome is Outcome.APPLIED]
     unknown = [each for each in told.actions if each.begun and each.outcome is None]
     total = words.counted(len(told.actions), "action")
-    yield f"reconciler: the apply of {words.instant(told.began)} was interrupted after {told.done} of {total}"
+    yield f"reconciler: the apply of {words.utc(told.began)} was interrupted after {told.done} of {total}"
     if done:
         yield f"  done: {_named(done)}"
     if unknown:

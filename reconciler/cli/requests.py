@@ -57,7 +57,7 @@ def requests(
     if output_format is Format.JSON:
         write_json(document)
     else:
-        sys.stdout.write(requests_text(document, medium_of(sys.stdout)))
+        sys.stdout.write(requests_text(document, medium_of(sys.stdout), out))
     sys.stdout.flush()
     if out is not None:
         _write(document, out, scope.state.certificates)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from reconciler.base.findings import Finding, Rule, found
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from reconciler.plan.safety import Harm
     from reconciler.plan.scene import Scene
     from reconciler.plan.world import Entry, World
+
+
+NOT_OFFERED = "not-offered"
+"""The code of what is left to a person since the interface does not offer it."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def hold(scene: Scene, blocked: tuple[Blocked, ...], world: World, arrivals: Map
 def _hold_one(scene: Scene, blocked: Blocked, world: World, arrivals: Mapping[str, Entry]) -> _Outcome:
     action = blocked.action
     if blocked.waits_for:
-        return _because("follows", f"it follows {', '.join(blocked.waits_for)}"), _left_out(scene, blocked), None
+        return _because("follows", f"it waits for {_awaited(blocked, arrivals)}"), _left_out(scene, blocked), None
     if isinstance(action, Remove):
         return _removal(scene, action, blocked.harms, world)
     harm = blocked.harms[0]
@@ -103,14 +107,33 @@ def _hold_one(scene: Scene, blocked: Blocked, world: World, arrivals: Mapping[st
     if harm.why and harm.why.code == "untrusted-by-clients":
         sentence = f"{name} would get a certificate that is not good: {_why(harm)}"
         hand = ask_for_build(scene, action.certificate or action.label)
-        remedy = f"send what `reconciler bundle {hand.where}` makes, and declare the build that comes back"
         held = _because("untrusted-by-clients", f"{sentence}; a declared build that trusts it releases it")
-        return held, outlived or _find(scene, CA_CHANGE_UNPREPARED, action, sentence, remedy), hand
-    sentence = (
-        f"{name} would {'get a certificate that ' + _why(harm) if harm.why else 'lose its last good certificate'}"
-    )
+        return held, outlived or _unprepared(scene, action, hand), hand
+    harmed = f"get a certificate that is not good: {_why(harm)}" if harm.why else "lose their last good certificate"
+    sentence = f"{name} would {harmed}"
     remedy = f"declare a certificate that is good for {harm.name}"
     return _because(_code(harm), sentence), _find(scene, SERVED_NAME_LOST, action, sentence, remedy), None
+
+
+def _awaited(blocked: Blocked, arrivals: Mapping[str, Entry]) -> str:
+    """What a step waits for, in words that its ids hold: `the import of access on east and west`."""
+    where: dict[str, list[str]] = {}
+    for each in sorted(blocked.waits_for):
+        appliance, kind, what = each.split("/", 2)
+        # A certificate of a chain has no name of its own: its id holds the first digits of its SHA-256.
+        label = next((entry.label for ref, entry in arrivals.items() if ref[:16] == what), what)
+        doing = "creation" if kind == "create" else kind
+        where.setdefault(f"the {doing} of {label}", []).append(appliance)
+    return " and ".join(f"{doing} on {' and '.join(names)}" for doing, names in where.items())
+
+
+def _unprepared(scene: Scene, action: Action, hand: ByHand) -> Finding:
+    """Stands where the rule `build-trusts-root` finds the same cause, and with its remedy: one deed mends both."""
+    place = scene.state.site_of(scene.name) or scene.declared
+    position = place.position("client_software", len(scene.judge.clients.builds) - 1, "trusts")
+    sentence = f"{action.certificate or action.label} is held until a declared software build trusts its root"
+    remedy = f"send what `reconciler bundle {hand.where}` makes, install the build that comes back and add it here"
+    return replace(_find(scene, CA_CHANGE_UNPREPARED, action, sentence, remedy), position=position)
 
 
 def _left_out(scene: Scene, blocked: Blocked) -> Finding | None:
@@ -184,7 +207,7 @@ def _why(harm: Harm) -> str:
 
 
 def _clients_of(harm: Harm) -> str:
-    return harm.sent or "clients that send no server name"
+    return f"clients of {harm.sent}" if harm.sent else "clients that send no server name"
 
 
 def _not_offered(action: Action) -> ByHand:
@@ -205,4 +228,4 @@ def _not_offered(action: Action) -> ByHand:
             what = f"Withdraw the certificate request for {action.label}."
         case _:
             assert_never(action)
-    return ByHand(code="not-offered", what=what, where=action.appliance)
+    return ByHand(code=NOT_OFFERED, what=what, where=action.appliance)

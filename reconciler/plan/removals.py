@@ -317,5 +317,5 @@ def _brings(action: Action, successors: Collection[str]) -> bool:
 
 
 def _held(action: Remove | RemoveRequest, code: str, sentence: str, until: dt.datetime | None) -> Action:
-    why = Reason(code=code, sentence=f"{sentence} until {instant(until)}" if until else sentence)
-    return action.model_copy(update={"state": State.HELD, "hold": Hold(reason=why, until=until)})
+    hold = Hold(reason=Reason(code=code, sentence=sentence), until=until)
+    return action.model_copy(update={"state": State.HELD, "hold": hold})

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import posixpath
+import shlex
 from typing import TYPE_CHECKING
 
+from reconciler.desired.adoption import SCHEMAS, head
 from reconciler.report.page import Ink, Page, Span
 
 if TYPE_CHECKING:
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 _INKS = {"+": Ink.GOOD, "-": Ink.BAD, "@": Ink.HELD}
 
 
-def adoption_text(adoption: Adoption, root: str, medium: Medium, *, written: bool) -> str:
+def adoption_text(adoption: Adoption, root: str, medium: Medium, *, written: bool, schemas: bool) -> str:
     """The summary.
 
     Args:
@@ -24,6 +27,7 @@ def adoption_text(adoption: Adoption, root: str, medium: Medium, *, written: boo
         root: The desired state's folder as people name it.
         medium: What it is written on.
         written: Whether the files have been written.
+        schemas: Whether JSON Schemas lie beside the folder, so that new files name theirs.
     """
     page = Page(medium)
     if adoption.adopted:
@@ -43,10 +47,21 @@ def adoption_text(adoption: Adoption, root: str, medium: Medium, *, written: boo
     _section(page, "Wrong as it is", adoption.troubles)
     _section(page, "Accepted for now, by `acknowledge` or `renew_before`", adoption.accepted)
     _section(page, "What the next plan will do nevertheless", adoption.changes)
+    if not schemas and any(path.endswith(".yaml") and old is None for path, (old, _) in adoption.files.items()):
+        folder = shlex.quote(posixpath.join(posixpath.dirname(root.rstrip("/")), SCHEMAS))
+        (line,) = head("site", schema=True)
+        page.write(
+            "Editors complete and check files that name their schema. These do not, as there are no schemas yet:"
+        )
+        page.write(f"reconciler schema --write {folder}", indent=2)
+        page.write(f"then `{line}` on top of a site's file, and so on", indent=2)
+        page.blank()
     if adoption.files and written:
+        quoted = shlex.quote(root)
         page.write(Span("Next", Ink.STRONG))
-        page.write(f"git diff {root}; see what was written, `client_software` before all", indent=2)
-        page.write(f"reconciler plan {root}", indent=2)
+        page.write("See what was written, `client_software` before all, and what comes of it:", indent=2)
+        page.write(f"git add -N {quoted} && git diff {quoted}", indent=2)
+        page.write(f"reconciler plan {quoted}", indent=2)
     return page.text()
 
 

@@ -6,7 +6,7 @@ be made is left out on both sides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.base.references import format_duration
@@ -15,6 +15,7 @@ from reconciler.plan.model import CreateRequest, CreateSelfSigned, Import, SetDe
 from reconciler.report import words
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping
 
     from reconciler.desired.state import Material
@@ -75,6 +76,7 @@ class Known:
         for each in material.values():
             for certificate in (*((each.leaf,) if each.leaf else ()), *each.chain):
                 self._committed[certificate.fingerprint] = certificate
+        self._now = plan.made_at
         self._made = {action.new: action for action in plan.actions if isinstance(action, CreateSelfSigned)}
 
     def certificate(self, appliance: str, reference: str) -> Certificate | None:
@@ -116,7 +118,31 @@ class Known:
         if not former:
             return Succession()
         label = f"{self.label(action.appliance, former)} [{words.short(former)}]".lstrip()
-        return Succession(label, _compare(self._traits(action.appliance, former), traits))
+        changes = _compare(self._traits(action.appliance, former), traits)
+        if self._is_earlier(action, former):
+            changes = tuple(_marked_earlier(each) if each.label == EXPIRATION else each for each in changes)
+        return Succession(label, changes)
+
+    def _is_earlier(self, action: Action, former: str) -> bool:
+        """Whether what comes expires before what it replaces: a renewal that shortens is easily overlooked."""
+        match action:
+            case CreateSelfSigned():
+                reference = action.new
+            case Import():
+                reference = action.fingerprint
+            case SetDefault():
+                reference = action.target
+            case _:
+                return False
+        before, after = self._end(action.appliance, former), self._end(action.appliance, reference)
+        return before is not None and after is not None and after < before
+
+    def _end(self, appliance: str, reference: str) -> dt.datetime | None:
+        """Until when a certificate is valid; one that is still to be made counts as made with the plan."""
+        made, certificate = self.made(reference), self.certificate(appliance, reference)
+        if made:
+            return self._now + made.valid_for
+        return certificate.not_after if certificate else None
 
     def _former(self, appliance: str, declared: str | None, reference: str) -> str:
         """The newest live certificate that is, or was, the declared one, apart from the one meant; empty for none."""
@@ -142,7 +168,7 @@ def _described(certificate: Certificate) -> _Traits:
         ISSUED_TO: (certificate.subject.display,),
         NAMES: tuple(each.value for each in certificate.subject_alternative_names),
         ISSUED_BY: (certificate.issuer.display,),
-        EXPIRATION: (words.instant(certificate.not_after),),
+        EXPIRATION: (words.utc(certificate.not_after),),
         KEY: (_key(certificate.key_kind, certificate.public_key),),
         FINGERPRINT: (certificate.fingerprint,),
     }
@@ -165,6 +191,10 @@ def _form(action: CreateSelfSigned | CreateRequest) -> _Traits:
 def _key(kind: str, public_key: str) -> str:
     """The kind of a key, and which one it is: another key of the same kind is a change as well."""
     return f"{kind} [{words.short(public_key) if public_key else words.NEW}]"
+
+
+def _marked_earlier(change: Change) -> Change:
+    return replace(change, added=tuple(f"{each} (earlier)" for each in change.added))
 
 
 def _compare(former: _Traits, new: _Traits) -> tuple[Change, ...]:

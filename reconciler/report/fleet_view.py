@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from reconciler.base.findings import Kind, Severity
 from reconciler.desired.state import members
+from reconciler.plan.holds import NOT_OFFERED
 from reconciler.plan.matching import CertificateClass
 from reconciler.plan.model import (
     CreateRequest,
@@ -183,11 +184,12 @@ class Life:
         label: Its friendly name, else whom it was issued to.
         identity: Its SHA-256 in brief, or `new`.
         issued_by: Issued By; empty where it is not known.
-        start: When it becomes valid.
+        start: When it becomes valid; of what is held until then, when that hold ends.
         end: Its expiration.
         renewal: When it is due for renewal, and why then; None where that is not declared.
         holds: When holds end, and what they hold, by the kinds of the plan.
         comes: Whether it is still to come.
+        open: Whether it is still to come, and nobody knows when.
         goes: Whether it is removed by this plan.
     """
 
@@ -200,6 +202,7 @@ class Life:
     renewal: tuple[dt.datetime, str] | None
     holds: tuple[tuple[dt.datetime, str], ...]
     comes: bool
+    open: bool
     goes: bool
 
 
@@ -209,9 +212,7 @@ class FleetView:
 
     Attributes:
         now: The instant that the plan was made for.
-        counts: Ready actions by what they do, then what is not ready, as a plan sums them up.
-        by_hand: How many of those counted as held are by hand.
-        errors: How many errors there are.
+        counts: Ready actions by what they do, then what is not ready, what else is left to people, and errors.
         sites: By name, appliances outside any site last.
         lives: The distinct certificates of each site, the soonest expiration first.
     """
@@ -269,6 +270,7 @@ def fleet_view(
 def _counts(plan: Plan) -> tuple[tuple[str, int], ...]:
     counts = plan.summary
     by_hand = sum(action.state is State.BY_HAND for action in plan.actions)
+    besides = sum(each.code != NOT_OFFERED for each in plan.by_hand)
     errors = sum(finding.severity is Severity.ERROR for finding in plan.all_findings)
     return (
         ("Create", counts.create),
@@ -277,7 +279,7 @@ def _counts(plan: Plan) -> tuple[tuple[str, int], ...]:
         ("Remove", counts.remove),
         ("Held", counts.held - by_hand),
         ("Waiting", counts.waiting),
-        ("By hand", by_hand),
+        ("By hand", by_hand + besides),
         ("Errors", errors),
     )
 
@@ -485,11 +487,12 @@ class _Scene:
                 label=label,
                 identity=words.short(reference),
                 issued_by=span.issued_by,
-                start=span.start,
+                start=max((span.start, *_ends(coming))),
                 end=span.end,
                 renewal=self._renewal(declared, span),
                 holds=tuple(sorted(holds)),
                 comes=row is None,
+                open=row is None and coming is not None and coming.state is not State.READY and not _ends(coming),
                 goes=any(isinstance(each, Remove) and each.state is State.READY for each in planned),
             )
 
@@ -513,6 +516,11 @@ class _Scene:
 def _served(part: AppliancePlan, *, after: bool) -> frozenset[str]:
     """What may be served on an appliance now, and, where that is asked for, after the plan."""
     return frozenset(each.certificate for row in part.serving for each in (*row.before, *(row.after if after else ())))
+
+
+def _ends(action: Action | None) -> tuple[dt.datetime, ...]:
+    """When the hold of an action ends; empty for no action, no hold and no known end."""
+    return (action.hold.until,) if action and action.hold and action.hold.until else ()
 
 
 def _lasting(row: Row, served: frozenset[str] | set[str]) -> bool:

@@ -38,6 +38,10 @@ def history_text(history: History, medium: Medium) -> str:
         for row in rows:
             page.blank()
             _write_block(page, row)
+    folders = {each.desired_state for each in history.applies}
+    if len(folders) > 1:
+        page.blank()
+        page.write(f"These are of {len(folders)} folders: name one to see only what was applied of it.")
     if history.more:
         page.blank()
         page.write("There are older ones: ask for more with --limit.")
@@ -62,7 +66,7 @@ def _cells(apply: Apply) -> list[Cell]:
     """The cells of a row in the order of the headings."""
     return [
         [Span(apply.id, Ink.STRONG)],
-        [words.instant(apply.began)],
+        [words.utc(apply.began)],
         [_took(apply)],
         [apply.desired_state],
         [words.short(apply.revision) if apply.revision else "work tree"],

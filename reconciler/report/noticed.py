@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.base.references import format_duration
 from reconciler.plan.model import Import, Progress, State
 from reconciler.report import words
+from reconciler.report.later import FOLLOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from reconciler.report.changes import Known
 
 _NOBODY_SENDS = "clients that send no server name"
-_FOLLOWS = "follows"
+_HELD = {
+    "import": "the import of {}",
+    "create_self_signed": "the creation of {}",
+    "set_default": "the change of the default to {}",
+}
 
 
 def noticed(appliances: Sequence[AppliancePlan], known: Known) -> tuple[str, ...]:
@@ -32,23 +37,39 @@ def nothing_noticed(appliances: Iterable[AppliancePlan]) -> str:
 
 
 def _served(appliances: Sequence[AppliancePlan], known: Known) -> tuple[str, ...]:
-    """What happens to names, alike ones in one sentence."""
-    where: dict[tuple[str | None, str], list[str]] = defaultdict(list)
+    """What happens to names, alike ones in one sentence, and what is worst first: a long list is cut at its end."""
+    where: dict[tuple[int, str | None, str], list[str]] = defaultdict(list)
     having: dict[str | None, int] = defaultdict(int)
     for appliance in appliances:
         for row in appliance.serving:
             having[row.name] += 1
             happens = _happens(row, appliance.name, known)
             if happens:
-                where[row.name, happens].append(appliance.name)
-    clients: dict[tuple[str, str], list[str | None]] = defaultdict(list)
-    for (name, happens), names in where.items():
-        place = "" if len(names) == having[name] else f"On {words.several(names)}, "
-        clients[place, happens].append(name)
-    return tuple(_capital(f"{place}{_clients(names)} {happens}") for (place, happens), names in clients.items())
+                where[_rank(row), row.name, happens].append(appliance.name)
+    clients: dict[tuple[int, str], dict[str, list[str | None]]] = defaultdict(lambda: defaultdict(list))
+    for (rank, name, happens), names in where.items():
+        place = "" if len(names) == having[name] else words.several(names)
+        clients[rank, happens][place].append(name)
+    ordered = sorted(clients.items(), key=lambda item: item[0][0])
+    return tuple(_capital(f"{_whose(places)} {happens}") for (_, happens), places in ordered)
 
 
-def _clients(names: list[str | None]) -> str:
+def _whose(places: Mapping[str, list[str | None]]) -> str:
+    """The clients to which the same happens, first those to whom it happens wherever they are served."""
+    first = sorted(places.items(), key=lambda item: bool(item[0]))
+    return " and ".join(f"{clients_of(names)} on {place}" if place else clients_of(names) for place, names in first)
+
+
+def _rank(row: ServedName) -> int:
+    """Where what happens to a name stands: nothing served any more, then what is not good, then the rest."""
+    if row.before and not row.after:
+        return 0
+    return 2 if all(each.good for each in row.after) else 1
+
+
+def clients_of(names: Iterable[str | None]) -> str:
+    """The clients of protected names, each named once: `clients of a.example.com and clients that send no name`."""
+    names = list(dict.fromkeys(names))
     of_names = [name for name in names if name is not None]
     groups = [f"clients of {words.several(of_names)}"] if of_names else []
     return " and ".join([*groups, *([_NOBODY_SENDS] if len(of_names) < len(names) else [])])
@@ -62,8 +83,7 @@ def _happens(row: ServedName, appliance: str, known: Known) -> str:
     if not after:
         return f"are not served anything any more (before: {left})" if before else "are not served anything, as now"
     if not (added or left):
-        bad = any(not each.good for each in row.after)
-        return f"get what they get now, and it is not good: {_joined(after)}" if bad else ""
+        return "" if all(each.good for each in row.after) else f"get what they get now: {_joined(after)}"
     if not before:
         return f"get a certificate, and get none now: {added}"
     if not left:
@@ -98,7 +118,16 @@ def _description(candidate: Candidate, appliance: str, known: Known) -> str:
         text = f"{candidate.label}, self-signed, until {certificate.not_after:%Y-%m-%d}"
     else:
         text = f"from {certificate.issuer.display}, until {certificate.not_after:%Y-%m-%d}"
-    return text if candidate.good else f"{text}, not good: {candidate.why_not or 'see the errors'}"
+    return text if candidate.good else f"{text}, not good: {_why_not(candidate)}"
+
+
+def _why_not(candidate: Candidate) -> str:
+    """Without the name that the sentence tells already, so that alike names share one."""
+    return (
+        "does not cover the name"
+        if candidate.why_not.startswith("does not cover ")
+        else candidate.why_not or "see the errors"
+    )
 
 
 def _held(appliances: Iterable[AppliancePlan]) -> tuple[str, ...]:
@@ -108,26 +137,27 @@ def _held(appliances: Iterable[AppliancePlan]) -> tuple[str, ...]:
         told: set[str] = set()
         for action in sorted(appliance.actions, key=_merely_follows):
             about = action.certificate or action.label
-            if _is_held_from_clients(action) and about not in told:
+            if is_held_from_clients(action) and about not in told:
                 told.add(about)
                 sentences[_keep(action)] = None
     return tuple(sentences)
 
 
-def _is_held_from_clients(action: Action) -> bool:
+def is_held_from_clients(action: Action) -> bool:
+    """Whether it is held, and clients would notice it if it were not."""
     is_leaf = not isinstance(action, Import) or action.role == "leaf"
-    return action.state is State.HELD and is_leaf and action.kind in {"import", "create_self_signed", "set_default"}
+    return action.state is State.HELD and is_leaf and action.kind in _HELD
 
 
 def _merely_follows(action: Action) -> bool:
     """Whether something else is held and this with it: then that tells more."""
-    return bool(action.hold and action.hold.reason.code == _FOLLOWS)
+    return bool(action.hold and action.hold.reason.code == FOLLOWS)
 
 
 def _keep(action: Action) -> str:
-    until = f"Until {words.instant(action.hold.until)} clients" if action.hold and action.hold.until else "Clients"
-    why = f": {action.hold.reason.sentence}" if action.hold else ""
-    return f"{until} keep what they are served now, {action.label} is held{why}"
+    until = f"Until {words.utc(action.hold.until)} clients" if action.hold and action.hold.until else "Clients"
+    why = f", because {action.hold.reason.sentence}" if action.hold else ""
+    return f"{until} keep what they are served now: {_HELD[action.kind].format(action.label)} is held{why}"
 
 
 def _capital(sentence: str) -> str:

@@ -9,26 +9,30 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from reconciler.base.findings import Severity, sort_key
+from reconciler.base.findings import Severity
 from reconciler.base.text import printable
 from reconciler.plan.model import Flag, Progress, State
 from reconciler.report import words
-from reconciler.report.findings import alike, where
 from reconciler.report.fleet_view import Condition
+from reconciler.report.later import later_of
+from reconciler.report.remedies import by_remedy
 from reconciler.report.status_text import class_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from reconciler.report.fleet_view import FleetView, Held, Life, SiteFleet
+    from reconciler.report.later import Cause, Later
+    from reconciler.report.remedies import Mended
     from reconciler.report.view import ActionView, Fact, Group, PlanView, SiteView
 
 T = TypeVar("T")
@@ -56,10 +60,8 @@ _CONDITIONS = {
     Condition.BY_HAND: ("!", "by hand", "changed"),
     Condition.IN_STEP: ("=", "in step", "faint"),
 }
-_FLAGS = {
-    Flag.NOT_ALL_GOOD: ("not every candidate is good", "bad"),
-    Flag.DEFAULT_ONLY: ("only the default is left", "changed"),
-}
+_FLAGS = {Flag.NOT_ALL_GOOD: "bad", Flag.DEFAULT_ONLY: "changed"}
+_QUOTED = re.compile("`([^`]+)`")
 _SEVERITIES = {Severity.ERROR: "Errors", Severity.WARNING: "Warnings", Severity.NOTICE: "Notices"}
 _UNPLANNED = {
     Progress.UNREACHABLE: "could not be observed",
@@ -104,7 +106,7 @@ def plan_html(view: PlanView, fleet: FleetView) -> str:
         style=Markup(style),  # noqa: S704 - a file of this package
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
         severities=_severities(view),
-        later=_later(sites),
+        later=_later(view, sites),
         busy=[site for site in sites if not site.quiet],
         quiet=[site for site in sites if site.quiet],
         timeline=_timeline(fleet),
@@ -121,6 +123,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_plain,
     )
+    made.filters["told"] = _told
     made.globals.update(
         verbs=_VERBS,
         states=_LATER,
@@ -132,7 +135,7 @@ def _environment() -> Environment:
         limits={Severity.WARNING: _FEW, Severity.NOTICE: 3},
         cut=_cut,
         counted=words.counted,
-        instant=words.instant,
+        instant=words.utc,
         short=words.short,
         badge=_badge,
         left=_left,
@@ -149,6 +152,11 @@ def _plain(value: object) -> object:
     if isinstance(value, str) and not isinstance(value, Markup):
         return printable(value)
     return value
+
+
+def _told(sentence: str) -> Markup:
+    """A sentence with what it quotes between backticks as code; it is escaped before it is looked at."""
+    return Markup(_QUOTED.sub(r"<code>\1</code>", str(escape(printable(sentence)))))  # noqa: S704 - it is escaped
 
 
 def _cut(rows: Sequence[T], limit: int) -> tuple[Sequence[T], Sequence[T]]:
@@ -196,62 +204,59 @@ def _sites(view: PlanView, fleet: FleetView) -> list[_Site]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Alike:
-    """Findings that say the same of several places."""
-
-    place: str
-    rule: str
-    message: str
-    remedy: str
-
-
-def _severities(view: PlanView) -> list[tuple[str, str, list[_Alike]]]:
-    """Findings by severity, alike ones together: the severity, its heading, and what was found."""
-    ordered = sorted(view.findings, key=sort_key)
-    found = []
-    for severity, heading in _SEVERITIES.items():
-        rows = [
-            _Alike(where(each, names).removesuffix(":"), each.rule, each.message, each.remedy)
-            for each, names in alike(each for each in ordered if each.severity is severity)
-        ]
-        if rows:
-            found.append((severity.value, heading, rows))
-    return found
+def _severities(view: PlanView) -> list[tuple[str, str, tuple[Mended, ...]]]:
+    """Findings by severity: the severity, its heading, and what was found."""
+    found = [
+        (severity.value, heading, by_remedy(each for each in view.findings if each.severity is severity))
+        for severity, heading in _SEVERITIES.items()
+    ]
+    return [each for each in found if each[2]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Later:
-    """An action that does not run now, where, and on how many appliances."""
+    """An action that does not run now, where, and the site's place on the page."""
 
     action: ActionView
     places: str
-    number: int
     anchor: str
 
 
-def _later(sites: Iterable[_Site]) -> list[tuple[str, list[_Later]]]:
-    """What does not run now, by why: the heading, and the actions of which sites."""
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What does not run now in one state.
+
+    Attributes:
+        heading: The state.
+        number: How many actions.
+        causes: What keeps them, each with the actions that it keeps.
+    """
+
+    heading: str
+    number: int
+    causes: tuple[tuple[Cause, tuple[_Later, ...]], ...]
+
+
+def _later(view: PlanView, sites: Iterable[_Site]) -> list[_Waiting]:
+    anchors = {site.view.name: site.anchor for site in sites}
     headings = {State.HELD: "Held", State.WAITING: "Waiting", State.BY_HAND: "By hand"}
-    found: dict[State, dict[tuple[object, ...], tuple[ActionView, str, list[str]]]] = {each: {} for each in headings}
-    for site in sites:
-        for group in site.view.groups:
-            for action in group.actions:
-                if action.state in found:
-                    same = (
-                        site.anchor,
-                        action.kind,
-                        action.title,
-                        action.identity,
-                        action.held_until,
-                        action.held_because,
-                    )
-                    _, _, names = found[action.state].setdefault(same, (action, site.anchor, []))
-                    names += [member.name for member in group.members]
+    found: dict[State, list[Later]] = {each: [] for each in headings}
+    for each in later_of(view.sites):
+        found[each.state].append(each)
     return [
-        (headings[state], [_Later(action, words.several(names), len(names), at) for action, at, names in rows.values()])
-        for state, rows in found.items()
-        if rows
+        _Waiting(
+            headings[state],
+            sum(len(action.appliances) for each in some for action in each.actions),
+            tuple(
+                (
+                    each.cause,
+                    tuple(_Later(row.action, words.several(row.appliances), anchors[row.site]) for row in each.actions),
+                )
+                for each in some
+            ),
+        )
+        for state, some in found.items()
+        if some
     ]
 
 
@@ -364,6 +369,8 @@ def _track(life: Life, now: dt.datetime) -> _Track:
     left, right = _position(life.start, now), _position(life.end, now)
     word = "comes" if life.comes else "goes" if life.goes else ""
     ink = "good" if life.comes else "bad" if life.goes or life.end <= now else "plain"
+    if life.open:
+        word, ink = "held", "open"
     renewal = life.renewal[0] if life.renewal else None
     return _Track(
         life,

@@ -12,17 +12,19 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from reconciler.base.findings import Severity, sort_key
+from reconciler.base.findings import Severity
 from reconciler.base.text import printable
-from reconciler.plan.model import Flag, Progress, State
+from reconciler.plan.model import Progress, State
 from reconciler.report import words
-from reconciler.report.findings import alike, where
+from reconciler.report.later import later_of
 from reconciler.report.markdown import code, fenced, folded, html_code, in_cell, prose, table
+from reconciler.report.remedies import by_remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from reconciler.report.changes import Change
+    from reconciler.report.later import Later
     from reconciler.report.view import ActionView, CandidateView, Group, PlanView, ServedView, SiteView
 
 LIMIT = 65_000
@@ -42,7 +44,6 @@ _UNPLANNED = {
     Progress.UNREACHABLE: "could not be observed",
     Progress.STOPPED: "see the errors",
 }
-_FLAGS = {Flag.NOT_ALL_GOOD: "not every candidate is good", Flag.DEFAULT_ONLY: "only the default is left"}
 _NAMED = 5
 _LABELS = 21
 
@@ -134,9 +135,10 @@ class _Comment:
         self._first = first
         self._report_url = report_url
         self._groups = [group for site in view.sites for group in site.groups]
+        self._changing = [group for group in self._groups if _ready(group)]
         self._findings = {severity: _findings(view, severity) for severity in Severity}
         self._noticed = [f"- {prose(each)}." for each in view.noticed]
-        self._later = _later(self._groups)
+        self._later = [_held(each) for each in later_of(view.sites) if each.state is not State.BY_HAND]
         self._by_hand = [f"- [ ] {code(each.where)}: {prose(each.what)}" for each in view.by_hand]
         self._unplanned = [
             f"- {_names(group)}: {_UNPLANNED[group.progress]}"
@@ -152,9 +154,9 @@ class _Comment:
             *_listing("What clients will notice", self._noticed, detail.urgent, detail),
             *_listing("Errors", self._findings[Severity.ERROR], detail.urgent, detail),
             *_listing("Not planned", self._unplanned, detail.listed, detail),
+            *_listing("Left to do by hand", self._by_hand, detail.listed, detail),
             *_listing("Warnings", self._findings[Severity.WARNING], detail.listed, detail),
             *_listing("Held, or waiting", self._later, detail.listed, detail),
-            *_listing("Left to do by hand", self._by_hand, detail.listed, detail),
             *self._where(detail),
             *self._notices(detail),
             *self._end(),
@@ -163,10 +165,15 @@ class _Comment:
 
     def _beginning(self, detail: _Detail) -> Iterator[str]:
         yield f"## Certificates: {self._headline()}"
-        yield f"{prose(self._view.summary)} This is what would be done; nothing has been changed yet."
+        verdict = self._view.verdict
+        yield " ".join(
+            [f"**{verdict.answer}:** {prose(verdict.why)}.", *(f"{prose(each)}." for each in verdict.further)]
+        )
+        planned = " This is what would be done; nothing has been changed yet." if self._changing else ""
+        yield f"{prose(self._view.summary)}{planned}"
         if self._view.as_of:
             yield (
-                f"> This is the plan as of {code(words.instant(self._view.as_of))}: it shows what falls due until then,"
+                f"> This is the plan as of {code(words.utc(self._view.as_of))}: it shows what falls due until then,"
                 " and it cannot be applied."
             )
         if self._view.replaced:
@@ -181,9 +188,8 @@ class _Comment:
 
     def _headline(self) -> str:
         total = sum(len(group.members) for group in self._groups)
-        changing = [group for group in self._groups if _ready(group)]
-        actions = sum(_ready(group) * len(group.members) for group in changing)
-        appliances = sum(len(group.members) for group in changing)
+        actions = sum(_ready(group) * len(group.members) for group in self._changing)
+        appliances = sum(len(group.members) for group in self._changing)
         seen = any(group.progress is Progress.PLANNED for group in self._groups) or not total
         errors = sum(each.severity is Severity.ERROR for each in self._view.findings)
         parts = [
@@ -226,8 +232,8 @@ class _Comment:
         view = self._view
         revision = f"revision {code(view.revision)}" if view.revision else "the files as they lie there"
         yield "---"
-        yield f"Planned {code(words.instant(view.made_at))} from {revision}. Digest {code(view.digest)}."
-        if not view.as_of:
+        yield f"Planned {code(words.utc(view.made_at))} from {revision}. Digest {code(view.digest)}."
+        if self._changing and not view.as_of:
             apply = code(f"reconciler apply --expect-digest {view.digest}")
             yield f"{apply} carries out just this plan, and nothing where anything has moved since."
         if self._report_url:
@@ -261,37 +267,40 @@ def _ready(group: Group) -> int:
     return sum(action.state is State.READY for action in group.actions)
 
 
+def _loses(group: Group) -> bool:
+    return any(action.state is State.READY and action.kind in {"remove", "remove_request"} for action in group.actions)
+
+
 def _tally(group: Group) -> str:
     return words.tally(Counter((action.kind, action.state) for action in group.actions))
 
 
 def _findings(view: PlanView, severity: Severity) -> list[str]:
-    found = sorted((each for each in view.findings if each.severity is severity), key=sort_key)
     return [
-        f"- {prose(where(each, names).removesuffix(':'))} ({code(each.rule)}): {prose(each.message)}"
+        f"- {prose(each.place)} ({', '.join(map(code, each.rules))}): {prose(each.message)}"
         + (f"\n  *What to do:* {prose(each.remedy)}" if each.remedy else "")
-        for each, names in alike(found)
+        for each in by_remedy(each for each in view.findings if each.severity is severity)
     ]
 
 
-def _later(groups: Iterable[Group]) -> list[str]:
-    """What is held or waits, the first to be released first; alike ones in one item."""
-    later: dict[tuple[str, str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for group in groups:
-        for action in group.actions:
-            if action.state in {State.HELD, State.WAITING}:
-                until = words.instant(action.held_until) if action.held_until else ""
-                key = until or "~", _VERBS[action.kind][1], action.held_because
-                what = f"{code(action.title)} {code(action.identity)}"
-                later[key][what] += [member.name for member in group.members]
-    return [_held(*key, later[key]) for key in sorted(later)]
+def _held(later: Later) -> str:
+    """What is held or waits, with what holds it."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for each in later.actions:
+        what = f"{code(each.action.title)} {code(each.action.identity)}"
+        found[_VERBS[each.action.kind][1]][what] += each.appliances
+    doings = "; ".join(f"{verb} {_certificates(what)}" for verb, what in found.items())
+    ends = f", held until {code(words.utc(later.cause.until))}" if later.cause.until else ""
+    return f"- {_capital(doings)}{ends}: {prose(later.cause.because)}"
 
 
-def _held(until: str, verb: str, why: str, what: Mapping[str, Sequence[str]]) -> str:
-    certificates = ", ".join(f"{each} on {_named(names)}" for each, names in list(what.items())[:_NAMED])
+def _certificates(what: Mapping[str, Sequence[str]]) -> str:
     more = f" and {len(what) - _NAMED} more" if len(what) > _NAMED else ""
-    ends = f", held until {code(until)}" if until != "~" else ""
-    return f"- {verb.capitalize()} {certificates}{more}{ends}: {prose(why)}"
+    return ", ".join(f"{each} on {_named(names)}" for each, names in list(what.items())[:_NAMED]) + more
+
+
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
 
 
 def _site_name(site: SiteView) -> str:
@@ -299,13 +308,13 @@ def _site_name(site: SiteView) -> str:
 
 
 def _counted(begin: str, groups: Iterable[Group], most: int) -> list[str]:
-    """The appliances that have the same numbers of actions in one line, most first."""
-    names: dict[str, list[str]] = defaultdict(list)
+    """The appliances that have the same numbers of actions in one line, those that lose something first, then most."""
+    names: dict[tuple[bool, str], list[str]] = defaultdict(list)
     for group in groups:
         if group.actions:
-            names[_tally(group)] += [member.name for member in group.members]
-    most_first = sorted(names.items(), key=lambda pair: (-len(pair[1]), pair[0]))
-    return [f"- {begin}{_who(some, most, f'{tally} each' if len(some) > 1 else tally)}" for tally, some in most_first]
+            names[not _loses(group), _tally(group)] += [member.name for member in group.members]
+    ordered = sorted(names.items(), key=lambda pair: (pair[0][0], -len(pair[1]), pair[0][1]))
+    return [f"- {begin}{_who(some, most, f'{tally} each' if len(some) > 1 else tally)}" for (_, tally), some in ordered]
 
 
 def _who(names: Sequence[str], most: int, happens: str) -> str:
@@ -365,7 +374,7 @@ def _facts(action: ActionView, later: str | None) -> Iterator[str]:
         yield from _change(change)
     yield _fact(" ", "Why", f"{action.why} ({action.source})" if action.source else action.why)
     if later:
-        until = f"until {words.instant(action.held_until)}: " if action.held_until else ""
+        until = f"until {words.utc(action.held_until)}: " if action.held_until else ""
         yield _fact(" ", later, f"{until}{action.held_because}")
 
 
@@ -384,7 +393,7 @@ def _fact(sign: str, label: str, value: str) -> str:
 def _row(row: ServedView) -> tuple[str, str, str]:
     place = f" on {_named([in_cell(each) for each in row.appliances])}" if row.appliances else ""
     name = code(in_cell(row.name)) if row.name is not None else "*no server name sent*"
-    flags = "".join(f"; **{_FLAGS[flag]}**" for flag in row.flags if flag in _FLAGS)
+    flags = "".join(f"; **{text}**" for _, text in row.notes)
     before, after = _candidates(row.before), _candidates(row.after)
     return name + place, before, ("as now" if before == after else after) + flags
 

@@ -34,10 +34,7 @@ _UNPLANNED = {
     Progress.UNREACHABLE: "could not be observed",
     Progress.STOPPED: "not planned: see the errors",
 }
-_FLAGS = {
-    Flag.NOT_ALL_GOOD: ("not every candidate is good", Ink.BAD),
-    Flag.DEFAULT_ONLY: ("only the default is left", Ink.CHANGED),
-}
+_FLAGS = {Flag.NOT_ALL_GOOD: Ink.BAD, Flag.DEFAULT_ONLY: Ink.CHANGED}
 _INDENT = 4
 _COLUMN = 11
 _LABELS = 21
@@ -47,7 +44,7 @@ _NAMES = 30
 def plan_text(view: PlanView, medium: Medium) -> str:
     """The whole plan, its summary last."""
     page = Page(medium)
-    when = f"as of {words.instant(view.as_of)}, so it cannot be applied" if view.as_of else words.instant(view.made_at)
+    when = f"as of {words.utc(view.as_of)}, so it cannot be applied" if view.as_of else words.utc(view.made_at)
     page.write(Span("Plan", Ink.STRONG), f" {when}", f", revision {view.revision}" if view.revision else "")
     if view.replaced:
         names = words.several(view.replaced)
@@ -119,7 +116,7 @@ def _write_action(page: Page, action: ActionView) -> None:
     source = Span(f" ({action.source})", Ink.FAINT) if action.source else ""
     facts.append(("Why", (action.why, source)))
     if state:
-        until = f"until {words.instant(action.held_until)}: " if action.held_until else ""
+        until = f"until {words.utc(action.held_until)}: " if action.held_until else ""
         facts.append((state, (until, action.held_because)))
     for label, value in facts:
         page.write(*value, indent=_INDENT + 2, head=Span(label, Ink.FAINT), column=_LABELS)
@@ -177,8 +174,8 @@ def _write_row(page: Page, row: ServedView) -> None:
             head, after = Span("", Ink.PLAIN), [arrow, *after]
     page.write(*after, indent=_INDENT, head=head, column=_NAMES)
 
-    for text, ink in (_FLAGS[flag] for flag in row.flags if flag in _FLAGS):
-        page.write(Span(text, ink), indent=_INDENT + _NAMES)
+    for flag, text in row.notes:
+        page.write(Span(text, _FLAGS[flag]), indent=_INDENT + _NAMES)
 
 
 def _candidates(candidates: tuple[CandidateView, ...]) -> list[Piece]:

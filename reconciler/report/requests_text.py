@@ -10,6 +10,8 @@ from reconciler.report.findings import write_findings
 from reconciler.report.page import Ink, Page, Span
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.report.page import Medium
     from reconciler.report.requests import Request, Requests
 
@@ -17,10 +19,16 @@ _LABELS = 21
 _LONGEST = 300
 
 
-def requests_text(requests: Requests, medium: Medium) -> str:
-    """All requests, the appliances without any in one line, and all findings last."""
+def requests_text(requests: Requests, medium: Medium, folder: Path | None = None) -> str:
+    """All requests, the appliances without any in one line, and all findings last.
+
+    Args:
+        requests: The document.
+        medium: Where it is written.
+        folder: Where the files of requests are put, if they are.
+    """
     page = Page(medium)
-    page.write(Span("Certificate Requests", Ink.STRONG), f" {words.instant(requests.at)}")
+    page.write(Span("Certificate Requests", Ink.STRONG), f" {words.utc(requests.at)}")
     without = []
     for appliance in requests.appliances:
         if not appliance.requests and not appliance.problem:
@@ -31,7 +39,7 @@ def requests_text(requests: Requests, medium: Medium) -> str:
         if appliance.problem:
             page.write(Span("could not be observed", Ink.BAD), indent=2)
         for each in appliance.requests:
-            _write_request(page, each)
+            _write_request(page, each, folder)
     if without:
         page.blank()
         page.write(f"{words.several(without)}: no pending requests")
@@ -39,7 +47,7 @@ def requests_text(requests: Requests, medium: Medium) -> str:
     return page.text()
 
 
-def _write_request(page: Page, request: Request) -> None:
+def _write_request(page: Page, request: Request, folder: Path | None) -> None:
     page.write(_standing(request), indent=2)
     names = request.alternative_names or ("No Supported Names",)
     for label, lines in (
@@ -48,7 +56,7 @@ def _write_request(page: Page, request: Request) -> None:
         ("Public Key", (request.key,)),
         ("Public Key SHA-256", (request.public_key,)),
         ("Fingerprint SHA-256", (request.fingerprint,)),
-        ("File", (request.file,) if request.file else ()),
+        ("File", (str(folder / request.file) if folder else request.file,) if request.file else ()),
     ):
         head = Span(label, Ink.FAINT)
         for line in lines:

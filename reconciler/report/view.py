@@ -14,6 +14,7 @@ from reconciler.base.references import format_duration
 from reconciler.plan.model import (
     CreateRequest,
     CreateSelfSigned,
+    Flag,
     Import,
     KeySource,
     Progress,
@@ -24,7 +25,9 @@ from reconciler.plan.model import (
 )
 from reconciler.report import words
 from reconciler.report.changes import Known
+from reconciler.report.later import Cause, root_holds
 from reconciler.report.noticed import nothing_noticed, noticed
+from reconciler.report.verdict import verdict_of
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -35,8 +38,9 @@ if TYPE_CHECKING:
     from reconciler.live.store import LiveStore
     from reconciler.pki.certificate import Certificate
     from reconciler.plan.matching import Classified
-    from reconciler.plan.model import Action, AppliancePlan, ByHand, Candidate, Flag, Plan
+    from reconciler.plan.model import Action, AppliancePlan, ByHand, Candidate, Hold, Plan
     from reconciler.report.changes import Change
+    from reconciler.report.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class ActionView:
         why: Why it is planned.
         held_until: When its hold ends, where that is known.
         held_because: What holds it and what releases it, or empty.
+        cause: The same, or what holds the actions that it waits for, where that is one and the same.
         source: `file:line` of what declares it, or empty.
     """
 
@@ -77,6 +82,7 @@ class ActionView:
     why: str
     held_until: dt.datetime | None
     held_because: str
+    cause: Cause
     source: str
 
     @property
@@ -144,6 +150,13 @@ class ServedView:
     after: tuple[CandidateView, ...]
     flags: tuple[Flag, ...]
 
+    @property
+    def notes(self) -> tuple[tuple[Flag, str], ...]:
+        """What to look at, in words; nothing that the only certificate says of itself already."""
+        alone = len(self.after) == 1
+        told = (flag for flag in self.flags if flag in words.FLAGS and not (alone and flag is Flag.NOT_ALL_GOOD))
+        return tuple((flag, words.FLAGS[flag]) for flag in told)
+
 
 @dataclass(frozen=True, slots=True)
 class SiteView:
@@ -173,6 +186,7 @@ class PlanView:
         as_of: The instant that it was planned for, if that is another; it cannot be applied then.
         revision: The git commit, or None for a work tree.
         digest: What was reviewed.
+        verdict: Whether it is safe to merge.
         replaced: The appliances in whose place the operator settings put another store.
         sites: By name, appliances outside any site last.
         noticed: What clients will notice, or that they will notice nothing; without final full stops.
@@ -185,6 +199,7 @@ class PlanView:
     as_of: dt.datetime | None
     revision: str | None
     digest: str
+    verdict: Verdict
     replaced: tuple[str, ...]
     sites: tuple[SiteView, ...]
     noticed: tuple[str, ...]
@@ -207,17 +222,18 @@ def plan_view(
         material: Committed certificates by name, to describe what is imported.
         classes: For each observed appliance, the class of each live certificate, to tell what is succeeded.
     """
-    known = Known(plan, stores, material, classes)
+    known, holds = Known(plan, stores, material, classes), root_holds(plan.actions)
     sites: dict[str | None, list[AppliancePlan]] = defaultdict(list)
     for appliance in plan.appliances:
         sites[appliance.site].append(appliance)
     ordered = sorted(sites.items(), key=lambda pair: (pair[0] is None, pair[0] or ""))
-    views = tuple(_site(name, appliances, known) for name, appliances in ordered)
+    views = tuple(_site(name, appliances, known, holds) for name, appliances in ordered)
     return PlanView(
         made_at=plan.made_at,
         as_of=plan.as_of,
         revision=plan.basis.revision,
         digest=plan.digest,
+        verdict=verdict_of(plan, material),
         replaced=plan.basis.replaced,
         sites=views,
         noticed=noticed(plan.appliances, known) or (nothing_noticed(plan.appliances),),
@@ -227,13 +243,14 @@ def plan_view(
     )
 
 
-def _site(name: str | None, appliances: Iterable[AppliancePlan], known: Known) -> SiteView:
+def _site(name: str | None, appliances: Iterable[AppliancePlan], known: Known, holds: Mapping[str, Hold]) -> SiteView:
     appliances = tuple(appliances)
+    acting = {each.name for each in appliances if any(action.state is State.READY for action in each.actions)}
     groups: dict[tuple[Progress, tuple[ActionView, ...]], list[Member]] = defaultdict(list)
     for appliance in appliances:
-        actions = _told_once(_action(action, known) for action in appliance.actions)
-        runs = any(action.state is State.READY for action in appliance.actions)
-        groups[appliance.progress, actions].append(Member(appliance.name, appliance.follows if runs else ()))
+        actions = _told_once(_action(action, known, holds.get(action.id)) for action in appliance.actions)
+        follows = tuple(each for each in appliance.follows if each in acting) if appliance.name in acting else ()
+        groups[appliance.progress, actions].append(Member(appliance.name, follows))
     served, steady = _served(appliances)
     return SiteView(
         name,
@@ -294,7 +311,7 @@ def _candidates(candidates: tuple[Candidate, ...], ambiguous: frozenset[str]) ->
     )
 
 
-def _action(action: Action, known: Known) -> ActionView:
+def _action(action: Action, known: Known, root: Hold | None) -> ActionView:
     identity, facts = _facts(action, known)
     succession = known.succession(action)
     return ActionView(
@@ -309,6 +326,7 @@ def _action(action: Action, known: Known) -> ActionView:
         why=action.reason.sentence,
         held_until=action.hold.until if action.hold else None,
         held_because=action.hold.reason.sentence if action.hold else "",
+        cause=Cause(root.until, root.reason.sentence) if root else Cause(),
         source=action.source or "",
     )
 
@@ -367,7 +385,7 @@ def _described(certificate: Certificate | None, label: str) -> tuple[Fact, ...]:
     facts = (
         Fact("Issued To", certificate.subject.display if certificate.subject.display != label else ""),
         Fact("Issued By", certificate.issuer.display),
-        Fact("Expiration", words.instant(certificate.not_after)),
+        Fact("Expiration", words.utc(certificate.not_after)),
         Fact("Alternative Name(s)", names),
     )
     return tuple(fact for fact in facts if fact.value)

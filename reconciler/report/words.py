@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from reconciler.plan.model import Flag
+
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping, Sequence
@@ -14,11 +16,21 @@ if TYPE_CHECKING:
 _SHORT = 12
 _NAMED = 5
 NEW = "new"
+FLAGS = {
+    Flag.NOT_ALL_GOOD: "any one of these may be served, and nobody can know which",
+    Flag.DEFAULT_ONLY: "no certificate is made out to this name, so the default is served",
+}
+"""What a reader of a row of served names should look at."""
 
 
 def instant(value: dt.datetime) -> str:
     """An instant as the appliance's Expiration column shows it: `2019-03-27 12:00:00 GMT`."""
     return f"{value:%Y-%m-%d %H:%M:%S} GMT"
+
+
+def utc(value: dt.datetime) -> str:
+    """An instant as everything else says it: `2026-12-05 17:13:10 UTC`."""
+    return f"{value:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def short(reference: str) -> str:

@@ -4,11 +4,13 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from git import Actor, Repo
 
+from reconciler.base.clock import system_clock
 from reconciler.plan.model import Plan
 from tests.cli.fleet import Fleet, issue, run
-from tests.support.authority import Authority
+from tests.support.authority import DAY, Authority
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,6 +136,33 @@ def test_one_look_at_the_fleet_is_enough_for_everything_that_a_pull_request_need
     assert "[The report](<https://ci/1>)" in comment
 
 
+def test_a_comment_begins_with_whether_it_is_safe_to_merge(fleet: Fleet) -> None:
+    now = system_clock()
+    former, other = (Authority.root(name, not_before=now - 900 * DAY) for name in ("Former Root", "Other Root"))
+    fleet.commit(issue(former.intermediate("Former Issuing CA", not_before=now - 800 * DAY)))
+    first = fleet.run("plan", "--format", "markdown").out
+    assert "\n\n**Safe to merge:** clients get other certificates, and these are good.\n" in first
+    assert fleet.run("apply", "--yes").code == 0
+    assert "\n\n**Safe to merge:** nothing is to be done, " in fleet.run("plan", "--format", "markdown").out
+    fleet.file("sites/root.pem").write_bytes(former.certificate.to_x509().public_bytes(Encoding.PEM))
+    builds = "client_software: [{installed_at: 2026-01-01T00:00:00Z, trusts: [root.pem]}]"
+    fleet.edit("sites/access.yaml", "client_software: none", builds)
+    fleet.commit(issue(other.intermediate("Other Issuing CA", not_before=now - 800 * DAY), days_ago=1))
+    held = fleet.run("plan", "--format", "markdown").out
+    assert (
+        "\n\n**Safe to merge:** clients notice nothing. 4 actions wait for a software build that trusts Other Root."
+        " Next: run `reconciler bundle access`, and send BeyondTrust Technical Support what it makes.\n"
+    ) in held
+    assert held.count("reconciler bundle access") == 3
+    assert held.count("### ") == 5
+    assert "\n`east-1` (after `west-1`), `west-1`\n" in held
+    (later,) = [line for line in held.splitlines() if line.startswith("- Import ")]
+    assert later.count(" on `east-1`, `west-1`") == 2
+    fleet.edit("sites/access.yaml", "default: access", "default: acces")
+    broken = fleet.run("plan", "--format", "markdown").out
+    assert "\n\n**Look before you merge:** 1 error; nothing is known of 2 appliances.\n" in broken
+
+
 @pytest.mark.parametrize(
     ("output_format", "begins"),
     [("markdown", "<!-- pra-certificate-reconciler: plan "), ("html", "<!doctype html>"), ("github", "::notice file=")],
@@ -164,7 +193,7 @@ def test_github_is_told_of_files_from_the_root_of_the_repository(fleet: Fleet, m
 @pytest.mark.parametrize("at", ["2999-12-24", "2999-12-24T02:00:00+02:00"])
 def test_a_plan_for_later_says_so(fleet: Fleet, at: str) -> None:
     ran = fleet.run("plan", "--at", at)
-    assert ran.out.startswith("Plan as of 2999-12-24 00:00:00 GMT, so it cannot be applied\n")
+    assert ran.out.startswith("Plan as of 2999-12-24 00:00:00 UTC, so it cannot be applied\n")
 
 
 def test_a_git_revision_is_planned_whatever_lies_in_the_work_tree(fleet: Fleet) -> None:

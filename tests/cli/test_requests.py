@@ -130,6 +130,7 @@ class TestOut:
         awaited, _strange = ask(fleet, "east-1", SUBJECT, *NAMES), ask(fleet, "lab", HOSTILE)
         ran = fleet.run("requests", "--out", out)
         assert (ran.code, ran.err.splitlines()) == (0, [f"{out}/access.csr: written"])
+        assert f"    File                 {out}/access.csr\n" in ran.out
         assert folder(out) == {"access.csr": awaited.request_data.encode()}
         shown = subprocess.run(
             [require_program("openssl"), "req", "-in", out / "access.csr", "-verify", "-noout", "-text"],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.live.store import Operation
 from reconciler.plan.model import State
+from reconciler.rules import check
 from tests.plan.scenes import (
     ALL,
     CERTAIN,
@@ -34,10 +36,17 @@ from tests.plan.scenes import (
 )
 from tests.support.authority import DAY, NOW, Authority
 
+if TYPE_CHECKING:
+    from reconciler.plan.model import Plan
+
 OLD, NEW = leaf(one(), start=-340, end=25), leaf(two(), start=-1)
 LIVE = store(keyed(OLD, "old"), chain_of(one()), default=OLD)
 CHANGE = Scene({"new": provided(NEW)}, default="new")
 SETTLING = builds((-400, [one()]), (-1, [one(), two()]))
+
+
+def _sentences(plan: Plan) -> dict[str, str]:
+    return {say(each): each.hold.reason.sentence for each in plan.actions if each.hold}
 
 
 class TestANewCertificationAuthority:
@@ -68,6 +77,18 @@ class TestANewCertificationAuthority:
         [hand] = plan.by_hand
         assert (hand.code, hand.where) == ("client-software", "access")
         assert "new" in hand.what
+        assert _sentences(plan) == {
+            "import new": "clients of access.example.com would get a certificate that is not good: the software build"
+            " of 2025-10-19 12:00 UTC does not trust Root Two; a declared build that trusts it releases it",
+            "default new": "it waits for the import of new on east",
+        }
+
+    def test_what_is_told_stands_where_the_desired_state_alone_tells_it_and_with_the_same_remedy(self) -> None:
+        scene = replace(CHANGE, clients=builds((-500, [one()]), (-400, [one()])))
+        [alone] = [each for each in check(scene.state, NOW) if each.rule == "build-trusts-root"]
+        [told] = [each for each in scene.plan(LIVE).all_findings if each.rule == "ca-change-unprepared"]
+        assert told.message == "new is held until a declared software build trusts its root"
+        assert (told.position, told.remedy) == (alone.position, alone.remedy)
 
     def test_with_a_build_to_come_it_is_held_to_the_instant_at_which_that_will_have_settled(self) -> None:
         plan = replace(CHANGE, clients=builds((-400, [one()]), (+3, [one(), two()]))).plan(LIVE)
@@ -229,7 +250,7 @@ class TestTheDefault:
         assert (say(import_), say(default)) == ("import new", "default new")
         assert default.depends_on == (import_.id,)
         assert default.hold
-        assert import_.id in default.hold.reason.sentence
+        assert default.hold.reason.sentence == "it waits for the import of new on east"
 
 
 def test_chains_that_appear_are_judged_like_certificates_that_do() -> None:

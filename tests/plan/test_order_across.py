@@ -237,7 +237,7 @@ class TestOnlySome:
         assert held(plan, "west") == {"import access": ("follows", None), "default access": ("follows", None)}
         [action] = [each for each in plan.actions if each.kind == "import" and each.hold]
         assert action.hold
-        assert action.hold.reason.sentence == "it follows east/import/access"
+        assert action.hold.reason.sentence == "it waits for the import of access on east"
 
     def test_a_copy_of_what_another_holds_already_is_not(self) -> None:
         scene = Scene({"access": requested(RENEWED)}, default="access", west="")

@@ -80,10 +80,24 @@ def test_what_people_compare_is_compared_with_the_certificate_that_it_succeeds()
     assert succession.changes == (
         Change("Alternative Name(s)", ("west-1.example.com",), ("new.example.com",), 2),
         Change("Issued By", ("Example Issuing CA",), ("BeyondTrust Appliance",), 0),
-        Change("Expiration", ("2026-12-13 12:00:00 GMT",), ("2027-10-24 12:00:00 GMT",), 0),
+        Change("Expiration", ("2026-12-13 12:00:00 UTC",), ("2027-10-24 12:00:00 UTC",), 0),
         Change("Key", (f"ec-p256 [{OLD.public_key[:12]}]",), (f"rsa-2048 [{LEAF.public_key[:12]}]",), 0),
         Change("Fingerprint", (OLD.fingerprint,), (LEAF.fingerprint,), 0),
     )
+
+
+def test_one_that_expires_before_what_it_replaces_is_marked_so() -> None:
+    known = _known(leaf=replace(LEAF, not_after=OLD.not_after - DAY))
+    for action in (_import(), _default(replaces=OLD.fingerprint)):
+        changes = _changes(known.succession(action))
+        assert changes["Expiration"].added == ("2026-12-12 12:00:00 UTC (earlier)",)
+        assert not any(
+            "earlier" in text for label, each in changes.items() if label != "Expiration" for text in each.added
+        )
+    made = _create("access.example.com").model_copy(update={"valid_for": OLD.not_after - NOW - DAY})
+    assert _changes(_known(made).succession(made))["Expiration"].added == ("19d after it is made (earlier)",)
+    lasting = made.model_copy(update={"valid_for": OLD.not_after - NOW})
+    assert _changes(_known(lasting).succession(lasting))["Expiration"].added == ("20d after it is made",)
 
 
 def test_what_is_the_same_is_no_change_whatever_its_order() -> None:

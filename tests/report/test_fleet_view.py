@@ -15,6 +15,7 @@ from reconciler.plan.model import (
     Candidate,
     CreateRequest,
     CreateSelfSigned,
+    Hold,
     Plan,
     Progress,
     Reason,
@@ -23,7 +24,7 @@ from reconciler.plan.model import (
     State,
     Summary,
 )
-from reconciler.report.fleet_view import Condition, FleetView, Glance, SiteFleet, fleet_view
+from reconciler.report.fleet_view import Condition, FleetView, Glance, Life, SiteFleet, fleet_view
 from tests.report import sample
 from tests.support.authority import DAY, NOW
 from tests.support.desired import desired
@@ -266,6 +267,23 @@ def test_what_is_still_to_be_made_lives_from_now_and_what_a_ca_is_to_make_not_ye
     assert view.sites[0].holdings[0].label == "access.example.com"
 
 
+def test_what_is_held_comes_when_its_hold_ends_and_nobody_knows_when_without_an_end() -> None:
+    ready = sample.PLAN.appliances[0].actions[1]
+
+    def life(state: State, hold: Hold | None) -> Life:
+        held = ready.model_copy(update={"state": state, "hold": hold})
+        return next(each for each in _view(_plan(_part("east-1", held))).lives if each.comes)
+
+    why = Reason(code="x", sentence="y")
+    assert life(State.READY, None).open is False
+    known = life(State.HELD, Hold(reason=why, until=NOW + 7 * DAY))
+    assert (known.start, known.open) == (NOW + 7 * DAY, False)
+    assert life(State.HELD, Hold(reason=why, until=sample.LEAF.not_before - DAY)).start == sample.LEAF.not_before
+    unknown = life(State.HELD, Hold(reason=why))
+    assert (unknown.start, unknown.open) == (sample.LEAF.not_before, True)
+    assert life(State.BY_HAND, None).open
+
+
 def test_counts_tell_what_is_held_from_what_is_by_hand() -> None:
     assert VIEW.counts == (
         ("Create", 0),
@@ -274,7 +292,10 @@ def test_counts_tell_what_is_held_from_what_is_by_hand() -> None:
         ("Remove", 2),
         ("Held", 2),
         ("Waiting", 1),
-        ("By hand", 1),
+        ("By hand", 2),
         ("Errors", 2),
     )
+    offered = sample.PLAN.by_hand[0].model_copy(update={"code": "not-offered"})
+    counts = dict(_view(sample.PLAN.model_copy(update={"by_hand": (offered,)})).counts)
+    assert counts["By hand"] == 1, "it is the action that the interface does not offer"
     assert {each.state for each in sample.PLAN.actions} >= {State.HELD, State.BY_HAND}

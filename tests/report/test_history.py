@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,6 +126,13 @@ def test_no_more_than_asked_for_is_told_and_none_more_is_read() -> None:
     assert next(entries) is DONE
     assert history_text(told, Medium()).endswith("\nThere are older ones: ask for more with --limit.\n")
     assert not history_of(ENTRIES, len(ENTRIES)).more
+
+
+def test_that_it_is_of_several_folders_is_said() -> None:
+    other = replace(DONE, desired_state="/srv/other")
+    text = history_text(history_of((other, *ENTRIES), 20), Medium())
+    assert text.endswith("\nThese are of 2 folders: name one to see only what was applied of it.\n")
+    assert "folders" not in history_text(HISTORY, Medium())
 
 
 def test_where_there_is_none_that_is_said() -> None:

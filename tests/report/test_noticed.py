@@ -58,7 +58,7 @@ def _row(before: tuple[Candidate, ...], after: tuple[Candidate, ...], name: str 
         (
             (FACTORY,),
             (FACTORY,),
-            f"get what they get now, and it is not good: {FACTORY_WORDS}, not good: bad",
+            f"get what they get now: {FACTORY_WORDS}, not good: bad",
         ),
         ((), (MADE,), "get a certificate, and get none now: lab, self-signed, for 365d"),
         ((), (UNKNOWN,), "get a certificate, and get none now: somebody's, not good: see the errors"),
@@ -93,12 +93,31 @@ def test_where_it_happens_is_told_only_where_it_does_not_happen_everywhere() -> 
     both = _noticed(_part(changing), _part(changing, name="west-1"))
     one = _noticed(_part(changing), _part(staying, name="west-1"))
     assert both[0].startswith("Clients of a.b get")
-    assert one[0].startswith("On east-1, clients of a.b get")
+    assert one[0].startswith("Clients of a.b on east-1 get")
+
+
+def test_names_to_which_the_same_happens_in_different_places_share_a_sentence() -> None:
+    changing, nameless = _row((OLD,), (NEW,), "a.b"), _row((OLD,), (NEW,), None)
+    elsewhere = _part(_row((OLD,), (OLD,), None), name="lab")
+    (shared,) = _noticed(_part(nameless, changing), elsewhere)
+    assert shared.startswith("Clients of a.b and clients that send no server name on east-1 get another certificate: ")
+
+
+def test_certificates_that_do_not_cover_their_names_are_alike() -> None:
+    rows = [_row((FACTORY.model_copy(update={"why_not": f"does not cover {name}"}),), (NEW,), name) for name in "ab"]
+    (shared,) = _noticed(_part(*rows))
+    assert shared.startswith("Clients of a, b get another certificate: ")
+    assert shared.endswith(f"(before: {FACTORY_WORDS}, not good: does not cover the name)")
+
+
+def test_what_is_worst_comes_first_since_long_lists_are_cut() -> None:
+    rows = [_row((OLD,), (NEW,), "a"), _row((OLD,), (FACTORY,), "b"), _row((OLD,), (), "c"), _row((), (), "d")]
+    assert [sentence.split()[2] for sentence in _noticed(_part(*rows))] == ["c", "b", "a", "d"]
 
 
 def _held(kind: type[SetDefault | CreateSelfSigned], code: str, until: dt.datetime | None) -> Action:
     action = next(each for each in sample.PLAN.appliances[3].actions if isinstance(each, kind))
-    hold = Hold(reason=Reason(code=code, sentence=f"because {code}"), until=until)
+    hold = Hold(reason=Reason(code=code, sentence=f"it is {code}"), until=until)
     return action.model_copy(update={"state": State.HELD, "hold": hold})
 
 
@@ -106,10 +125,13 @@ def test_what_is_held_from_clients_is_told_once_and_by_its_cause() -> None:
     follows, cause = _held(SetDefault, "follows", None), _held(CreateSelfSigned, "untrusted", NOW)
     parts = [AppliancePlan(name=name, actions=(follows, cause)) for name in ("a", "b")]
     assert _noticed(*parts) == (
-        "Until 2026-11-23 12:00:00 GMT clients keep what they are served now, lab is held: because untrusted",
+        (
+            "Until 2026-11-23 12:00:00 UTC clients keep what they are served now: the creation of lab is held, because"
+            " it is untrusted"
+        ),
     )
     assert _noticed(AppliancePlan(name="a", actions=(follows,))) == (
-        "Clients keep what they are served now, lab is held: because follows",
+        "Clients keep what they are served now: the change of the default to lab is held, because it is follows",
     )
 
 

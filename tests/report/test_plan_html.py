@@ -12,7 +12,7 @@ import pytest
 from lxml import html
 
 from reconciler.base.text import printable
-from reconciler.plan.model import AppliancePlan, Basis, Plan, Progress, Summary
+from reconciler.plan.model import AppliancePlan, Basis, ByHand, Plan, Progress, Summary
 from reconciler.report import plan_html as page_module
 from reconciler.report.fleet_view import Condition, Life, fleet_view
 from reconciler.report.plan_html import plan_html
@@ -89,7 +89,7 @@ def test_hostile_names_are_shown_as_what_they_are() -> None:
 def test_the_page_can_be_read_without_seeing_it() -> None:
     page = html.document_fromstring(PAGE)
     assert page.get("lang") == "en"
-    assert _text(page, "//title") == "Certificate plan 2026-11-23 12:00:00 GMT"
+    assert _text(page, "//title") == "Certificate plan 2026-11-23 12:00:00 UTC"
     assert all(each.get("scope") in {"col", "row", "rowgroup"} for each in page.iter("th"))
     levels = [int(str(each.tag)[1]) for each in page.iter("h1", "h2", "h3", "h4", "h5")]
     assert levels[0] == 1
@@ -143,7 +143,7 @@ def test_the_headline_is_what_the_plan_comes_to_and_the_rest_stands_beneath() ->
     assert _text(page, "//p[@class='rest']").startswith("2 held, 1 waiting, 1 by hand; 1 appliance could not")
     counts = [f"{_text(each, 'dt')} {_text(each, 'dd')}" for each in page.xpath("//dl[@class='counts']/div")]
     assert counts[:4] == ["Create 0", "Import 4", "Default 2", "Remove 2"]
-    assert counts[4:] == ["Held 2", "Waiting 1", "By hand 1", "Errors 2"]
+    assert counts[4:] == ["Held 2", "Waiting 1", "By hand 2", "Errors 2"]
 
 
 def test_an_empty_plan_is_a_page_too() -> None:
@@ -159,7 +159,7 @@ def test_a_plan_that_cannot_be_applied_says_so_before_anything_else() -> None:
     page = _page(_plan(as_of=NOW, basis=Basis(desired_digest="0", replaced=("east-1",))))
     banners = [_text(each) for each in page.find_class("banner")]
     assert banners == [
-        "As of another time. Planned for 2026-11-23 12:00:00 GMT, so it cannot be applied.",
+        "As of another time. Planned for 2026-11-23 12:00:00 UTC, so it cannot be applied.",
         "Rehearsal. The operator settings put other stores in place of east-1.",
     ]
 
@@ -170,11 +170,25 @@ def test_what_does_not_run_now_is_listed_once_with_what_releases_it() -> None:
     assert [_text(each) for each in later.iter("li")] == [
         (
             "~ remove access.example.com cba06b5736fa on east-1, west-1 "
-            "until 2026-11-30 12:00:00 GMT: access has been good for less than 7d"
+            "until 2026-11-30 12:00:00 UTC: access has been good for less than 7d"
         ),
         "? create lab new on node-2 the other member answers first",
         "! default lab new on node-2 the interface does not offer it",
     ]
+
+
+def test_what_stands_between_backticks_is_code_and_whatever_else_it_holds_is_text() -> None:
+    hand = ByHand(code="x", what="run `a <b>` & `", where="s")
+    (item,) = _page(_plan(by_hand=(hand,))).xpath("//section[@id='by-hand']//li")
+    assert [each.text for each in item.iter("code")] == ["a <b>"]
+    assert _text(item) == "s run a <b> & `"
+    assert [each.tag for each in item] == ["b", "code"]
+
+
+def test_the_page_says_whether_it_is_safe_to_merge() -> None:
+    assert _text(html.fromstring(PAGE), "//p[@class='verdict bad']").startswith("Look before you merge: 2 errors; ")
+    safe = _page(_plan()).xpath("//p[@class='verdict good']")
+    assert [_text(each) for each in safe] == ["Safe to merge: nothing is to be done, and clients notice nothing."]
 
 
 def test_members_stand_side_by_side() -> None:
@@ -245,7 +259,9 @@ def test_a_large_fleet_is_folded() -> None:
 
 
 def _life(**changes: object) -> Life:
-    life = Life("s", "name", "0123", "CA", NOW - 10 * DAY, NOW + 30 * DAY, None, (), comes=False, goes=False)
+    life = Life(
+        "s", "name", "0123", "CA", NOW - 10 * DAY, NOW + 30 * DAY, None, (), comes=False, goes=False, open=False
+    )
     return replace(life, **changes)  # type: ignore[arg-type]
 
 
@@ -277,6 +293,7 @@ def test_the_time_line_puts_everything_where_it_belongs() -> None:
         ({}, "name 0123"),
         ({"comes": True}, "name 0123 comes"),
         ({"goes": True}, "name 0123 goes"),
+        ({"comes": True, "open": True}, "name 0123 held"),
     ],
 )
 def test_the_time_line_says_in_words_what_happens(changes: dict[str, object], told: str) -> None:

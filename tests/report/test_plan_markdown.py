@@ -13,7 +13,7 @@ from lxml import html
 
 from reconciler.base.findings import Severity
 from reconciler.base.text import printable
-from reconciler.plan.model import AppliancePlan, Basis, ByHand, Plan, Progress, Summary
+from reconciler.plan.model import Action, AppliancePlan, Basis, ByHand, Plan, Progress, State, Summary
 from reconciler.report.markdown import code, fenced, folded, html_code, in_cell, prose, table
 from reconciler.report.plan_markdown import marker, plan_markdown
 from reconciler.report.view import PlanView, plan_view
@@ -102,9 +102,9 @@ def test_the_comment_is_what_it_is_meant_to_be_for_the_parser_of_github() -> Non
         "What clients will notice",
         "Errors",
         "Not planned",
+        "Left to do by hand",
         "Warnings",
         "Held, or waiting",
-        "Left to do by hand",
         "What changes where",
     ]
     assert len(tree.findall(".//details/summary")) == 3
@@ -112,7 +112,7 @@ def test_the_comment_is_what_it_is_meant_to_be_for_the_parser_of_github() -> Non
     assert [each.get("type") for each in tree.iter("input")] == ["checkbox"]
     blocks = [each.text or "" for each in tree.iterfind(".//pre/code")]
     assert [each.get("class") for each in tree.iterfind(".//pre/code")] == ["language-diff"] * 2
-    assert "\n-     Expiration           2026-12-13 12:00:00 GMT\n+     Expiration           2027-10-24" in blocks[0]
+    assert "\n-     Expiration           2026-12-13 12:00:00 UTC\n+     Expiration           2027-10-24" in blocks[0]
 
 
 @settings(max_examples=25, deadline=None)
@@ -179,8 +179,11 @@ def test_a_comment_is_found_again_by_its_first_line() -> None:
 def test_a_plan_without_changes_says_so() -> None:
     written = plan_markdown(_plan(appliances=(AppliancePlan(name="quiet-1"),)))
     assert "## Certificates: no changes\n" in written
+    assert "\n\n**Safe to merge:** nothing is to be done, and clients notice nothing.\n\nNo changes.\n\n" in written
     assert "- Nothing that clients are served changes.\n" in written
     assert "No changes on 1 appliance: `quiet-1`.\n" in written
+    assert "reconciler apply" not in written
+    assert "This is what would be done" not in written
     assert "What changes where" not in written
 
 
@@ -193,7 +196,7 @@ def test_a_plan_of_appliances_that_nobody_could_observe_claims_nothing() -> None
 
 def test_a_plan_for_another_instant_says_that_it_cannot_be_applied() -> None:
     written = plan_markdown(_plan(as_of=NOW, basis=Basis(desired_digest="0", replaced=("east-1",))))
-    assert "> This is the plan as of `2026-11-23 12:00:00 GMT`: it shows what falls due until then, and it" in written
+    assert "> This is the plan as of `2026-11-23 12:00:00 UTC`: it shows what falls due until then, and it" in written
     assert "> This is a rehearsal: the operator settings put other stores in place of `east-1`.\n" in written
     assert "reconciler apply" not in written
 
@@ -208,7 +211,7 @@ def test_the_report_is_linked_where_one_says_where_it_is() -> None:
 @pytest.mark.parametrize(
     ("count", "told", "left_out"),
     [
-        (5, "-     Expiration           2026-12-13 12:00:00 GMT\n", ""),
+        (5, "-     Expiration           2026-12-13 12:00:00 UTC\n", ""),
         (
             100,
             "+ import node-0099.example.com [",
@@ -283,3 +286,22 @@ def test_many_sites_take_a_line_each() -> None:
     written = plan_markdown(plan_view(plan, stores, material, classes))
     assert "- site `node-0599`: `node-0599`: 1 to import, 1 default to set; 1 held\n" in written
     assert len(_items(written, "What changes where")) == 600
+
+
+def test_what_is_removed_is_not_hidden_behind_many_harmless_changes() -> None:
+    actions = [action for part in sample.PLAN.appliances for action in part.actions]
+    brought = next(each for each in actions if each.kind == "import")
+    removed = next(each for each in actions if each.kind == "remove")
+    many = [
+        AppliancePlan(name=f"{number:03}" + "x" * 1_000, actions=(_ready(brought),) * (1 + number % 70))
+        for number in range(140)
+    ]
+    last = AppliancePlan(name="zz", actions=(_ready(removed),))
+    plan = sample.PLAN.model_copy(update={"appliances": (*many, last)})
+    written = plan_markdown(plan_view(plan, sample.STORES, sample.MATERIAL, sample.CLASSES))
+    assert "Long lists are cut short" in written
+    assert _items(written, "What changes where")[0] == "- `zz`: 1 to remove"
+
+
+def _ready(action: Action) -> Action:
+    return action.model_copy(update={"state": State.READY, "hold": None})

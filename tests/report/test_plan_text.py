@@ -37,6 +37,27 @@ def test_alike_appliances_are_shown_once() -> None:
     assert text.count("+ import   access.example.com") == 1
 
 
+def test_nobody_comes_after_one_to_whom_nothing_happens() -> None:
+    east, *_, west = sample.PLAN.appliances
+    for actions in ((), west.actions[-1:]):
+        plan = _plan(appliances=(east, west.model_copy(update={"actions": actions})))
+        text = plan_text(plan_view(plan, sample.STORES, {}, {}), Medium())
+        assert "  east-1\n" in text
+        assert "after" not in text.partition("\n  west-1")[0]
+
+
+def test_several_of_which_one_is_not_good_are_pointed_out() -> None:
+    before, after = sample.PLAN.appliances[0].serving[-1].before, sample.PLAN.appliances[0].serving[1].after
+    row = ServedName(name="a.b", before=before, after=(*before, *after), flags=(Flag.NOT_ALL_GOOD,))
+    plan = _plan(appliances=(AppliancePlan(name="a", serving=(row,)),))
+    assert "any one of these may be served, and nobody can know which\n" in plan_text(
+        plan_view(plan, {}, {}, {}), Medium()
+    )
+    alone = row.model_copy(update={"after": before})
+    plan = _plan(appliances=(AppliancePlan(name="a", serving=(alone,)),))
+    assert "any one of" not in plan_text(plan_view(plan, {}, {}, {}), Medium())
+
+
 def test_findings_of_several_appliances_are_shown_once() -> None:
     assert "  east-1, west-1: undeclared " in plan_text(VIEW, Medium())
 
@@ -61,12 +82,12 @@ def test_a_default_that_is_called_like_the_one_before_is_told_by_its_fingerprint
 
 def test_an_empty_plan_says_no_changes() -> None:
     text = plan_text(plan_view(_plan(), {}, {}, {}), Medium())
-    assert text == "Plan 2026-11-23 12:00:00 GMT\n\nDigest d\nNo changes.\n"
+    assert text == "Plan 2026-11-23 12:00:00 UTC\n\nDigest d\nNo changes.\n"
 
 
 def test_a_plan_for_another_instant_says_that_it_cannot_be_applied() -> None:
     text = plan_text(plan_view(_plan(as_of=NOW), {}, {}, {}), Medium())
-    assert text.startswith("Plan as of 2026-11-23 12:00:00 GMT, so it cannot be applied\n")
+    assert text.startswith("Plan as of 2026-11-23 12:00:00 UTC, so it cannot be applied\n")
 
 
 def test_names_that_stay_as_they_are_are_counted() -> None:

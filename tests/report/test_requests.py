@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -132,6 +133,11 @@ def test_an_appliance_that_cannot_be_observed_or_planned_hides_no_other() -> Non
     assert by_name["quiet-1"].problem == "not observed"
     assert [each.standing for each in by_name["stopped-1"].requests] == [None]
     assert len(by_name["east-1"].requests) == 3
+
+
+def test_a_file_is_told_as_it_is_written() -> None:
+    assert "    File                 out/access.csr\n" in requests_text(REQUESTS, Medium(), Path("out"))
+    assert "    File                 access.csr\n" in requests_text(REQUESTS, Medium())
 
 
 def test_only_what_somebody_waits_for_has_a_file() -> None:
