@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from reconciler.cli.output import medium_of, progress
 from reconciler.cli.session import session_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from reconciler.desired.adoption import Adoption
     from reconciler.engine.desk import Wish
     from reconciler.engine.newcomer import Newcomer
@@ -72,35 +75,52 @@ def adopt(
     from reconciler.desired.writing import write_all
 
     appliances, desired_state = _told_apart(names or [])
-    if not desired_state.is_dir():
+    if hostname is None and not desired_state.is_dir():
         raise UsageError(f"there is no folder {desired_state}", "make it, or begin with `reconciler init`")
     given = [url, path, username_env, password_env, trust_ca, site_hostname, *(trust_sha256 or ())]
-    if hostname is not None:
-        wish = _wish_for_new(
-            desired_state,
-            appliances,
-            hostname=hostname,
-            platform=platform,
-            path=path,
-            url=url,
-            username=username_env,
-            password=password_env,
-            sha256=tuple(trust_sha256 or ()),
-            ca=trust_ca,
-            site=site,
-            site_hostname=site_hostname,
-        )
-    elif any(given):
-        raise UsageError("these options are for a new appliance", "give its --hostname as well, or leave them out")
-    else:
-        wish = _wish_for_declared(desired_state, appliances, site)
-    adoption = _look(context, desired_state, wish)
-    if dry_run:
-        _show_diff(adoption, desired_state)
-    else:
-        write_all(desired_state, adoption.files)
+    with _folder(desired_state):
+        if hostname is not None:
+            wish = _wish_for_new(
+                desired_state,
+                appliances,
+                hostname=hostname,
+                platform=platform,
+                path=path,
+                url=url,
+                username=username_env,
+                password=password_env,
+                sha256=tuple(trust_sha256 or ()),
+                ca=trust_ca,
+                site=site,
+                site_hostname=site_hostname,
+            )
+        elif any(given):
+            raise UsageError("these options are for a new appliance", "give its --hostname as well, or leave them out")
+        else:
+            wish = _wish_for_declared(desired_state, appliances, site)
+        adoption = _look(context, desired_state, wish)
+        if dry_run:
+            _show_diff(adoption, desired_state)
+        else:
+            write_all(desired_state, adoption.files)
     _show(adoption, desired_state, written=not dry_run)
     return Exit.DONE
+
+
+@contextlib.contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """The folder of the desired state, made for a first appliance; gone again where nothing was written into it."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnreadableInput(f"{folder} cannot be made: {error.strerror}", "name another folder") from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it holds something now
+            for each in missing:
+                each.rmdir()
 
 
 def _told_apart(names: list[str]) -> tuple[tuple[str, ...], Path]:
@@ -169,6 +189,9 @@ def _show_diff(adoption: Adoption, desired_state: Path) -> None:
 
 
 def _show(adoption: Adoption, desired_state: Path, *, written: bool) -> None:
+    from reconciler.engine.desk import has_schemas
     from reconciler.report.adoption_text import adoption_text
 
-    sys.stdout.write(adoption_text(adoption, str(desired_state), medium_of(sys.stdout), written=written))
+    schemas = has_schemas(desired_state)
+    medium = medium_of(sys.stdout)
+    sys.stdout.write(adoption_text(adoption, str(desired_state), medium, written=written, schemas=schemas))

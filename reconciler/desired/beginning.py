@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,16 @@ _LACKING = {
 }
 """The rules that a site breaks as long as it lists no certificate."""
 GITIGNORE = """\
-# Not for review: who may change these decides what is contacted, and which commands are run.
-operator.yaml
-known-appliances
-# What the reconciler leaves behind.
-journal/
-plan.json
+# Which certificates appliances were seen to make for themselves: known on the machine that saw it.
+/known-appliances*
+# What the reconciler writes for people and programs, and can write again.
+/journal/
+/pages/
+/requests/
+/comment.md
+/plan.html
+/plan.json
+/*-bundle.zip
 """
 
 
@@ -79,6 +84,18 @@ def first_files(answers: Answers, today: dt.date) -> Mapping[str, str]:
     if not answers.clients:
         files[f"certificates/{answers.site}.yaml"] = _certificate(answers)
     return files
+
+
+_FIRST = re.compile(rf"^  - {{rule: [a-z-]+, reason: {_NOTHING_YET}, until: [0-9-]{{10}}}}(?:\r?\n|\Z)", re.MULTILINE)
+_BARE = re.compile(r"^acknowledge: *\r?\n(?!(?:[ \t]*(?:#.*)?\r?\n)*(?:[ \t]+[^\s#]|-))", re.MULTILINE)
+"""The key without an item beneath it, be it after comments."""
+
+
+def without_first_acknowledgements(content: bytes) -> bytes:
+    """A file without the lines by which `init` accepted that nothing is declared. Every other line stays as it is."""
+    text = content.decode("utf-8")
+    rest = _FIRST.sub("", text)
+    return (rest if rest == text else _BARE.sub("", rest)).encode()
 
 
 def _fleet() -> str:
@@ -159,7 +176,8 @@ def operator_text(answers: Answers) -> str:
     hosts = flow(answers.appliances.values())
     lines = [
         f"# yaml-language-server: $schema={SCHEMAS}/operator.schema.json",
-        "# Operator settings: no part of what is reviewed. Name this file by --operator or RECONCILER_OPERATOR.",
+        "# Commit this to the protected branch and guard it with CODEOWNERS: it decides which hosts are contacted, and",
+        "# which commands run. `--operator` or RECONCILER_OPERATOR names it.",
     ]
     if answers.store == "web":
         lines += ["# What may be contacted; nothing else is.", f"hosts: {hosts}"]

@@ -67,7 +67,7 @@ class Put:
     Attributes:
         key: The key.
         text: Key and value as YAML, as they would stand in a file.
-        comment: A line about it, or empty; only where the key is new.
+        comment: A line about it, or empty.
         after: The key that it follows where it is new and that one is there; else it comes last.
     """
 
@@ -121,7 +121,8 @@ def _edit(content: bytes, change: Change, file: str) -> bytes:
     bare = text.removeprefix("\ufeff").lstrip("\r\n")  # ruamel would drop both
     mark, text = text[: len(text) - len(bare)], bare
     expected = _expected(content, change)
-    for lines in _candidates(text, change):
+    end = "\r\n" if content.count(b"\r\n") * 2 > content.count(b"\n") else "\n"
+    for lines in _candidates(text, change, end):
         result = (mark + "".join(lines)).encode()
         read = compose(result)
         if read.root is not None and not read.flaws and plain(read.root) == expected:
@@ -146,10 +147,9 @@ def _mapping(content: bytes) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _candidates(text: str, change: Change) -> Iterator[list[str]]:
+def _candidates(text: str, change: Change, end: str) -> Iterator[list[str]]:
     """The file as it may be after a change, the preferred form first."""
     own = _lines(text)
-    end = "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
     for yaml, base in _round_trips(text):
         if len(base) != len(own):
             continue
@@ -217,7 +217,7 @@ def _apply(document: Any, change: Change, yaml: YAML) -> None:  # noqa: ANN401 -
         document.insert(list(document).index(after) + 1, change.key, given)
     else:
         document[change.key] = given
-    if new and isinstance(change, Put) and change.comment:
+    if isinstance(change, Put) and change.comment:
         document.yaml_set_comment_before_after_key(change.key, before=change.comment)
 
 
@@ -270,7 +270,7 @@ def write_all(root: Path, files: Mapping[str, tuple[bytes | None, bytes]]) -> No
             path = _inside(root, name)
             _check(path, before)
             folders += _make_folder(path.parent)
-            temporary = path.with_name(f".reconciler-new-{secrets.token_hex(8)}")
+            temporary = _beside(path)
             staged.append((temporary, path, before))
             _write(temporary, after, path)
         for temporary, path, before in staged:
@@ -305,6 +305,10 @@ def _make_folder(folder: Path) -> list[Path]:
     return missing
 
 
+def _beside(path: Path) -> Path:
+    return path.with_name(f".reconciler-new-{secrets.token_hex(8)}")
+
+
 def _write(temporary: Path, content: bytes, path: Path) -> None:
     """Write a file under another name, with the rights that the one has whose place it takes."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -321,18 +325,28 @@ def _undo(
     staged: Sequence[tuple[Path, Path, bytes | None]],
     folders: Sequence[Path],
 ) -> None:
-    with contextlib.suppress(OSError):
-        for path, before in placed:
-            if before is None:
-                path.unlink(missing_ok=True)
-            else:
-                path.write_bytes(before)
+    # What makes room comes first: the disk may be full.
     for temporary, _, _ in staged:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+    for path, before in placed:
+        with contextlib.suppress(OSError):
+            if before is None:
+                path.unlink(missing_ok=True)
+            else:
+                _put_back(path, before)
     for folder in sorted(folders, key=lambda each: -len(each.parts)):
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def _put_back(path: Path, before: bytes) -> None:
+    temporary = _beside(path)
+    try:
+        _write(temporary, before, path)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:

@@ -119,6 +119,7 @@ class _Adopting:
             each.leaf.fingerprint: name for name, each in self.state.material.items() if each.leaf is not None
         }
         self._adopted: dict[str, Adopted] = {}
+        self._replaced: dict[str, LiveCertificate] = {}
         self._names: set[str] = set()
         self._until = (now + _ACCEPTED_FOR).date()
         sites = {site.name: site for name in only if (site := self.state.site_of(name))}
@@ -143,7 +144,7 @@ class _Adopting:
                 continue
             planned = plan_observed(state, self.settings, self.before.observation, self.now, only=self.only)
             refrained = [self._refrain(action) for action in planned.plan.actions]
-            if not any(refrained):
+            if not any(refrained) and not self._declare_what_would_go(planned.plan.actions):
                 break
         left = [told for name in sorted(self.only) for told in left_alone(planned, name)]
         names = [each.name for each in self._adopted.values()]
@@ -181,23 +182,51 @@ class _Adopting:
                     self.left.append(Told(name, f"{called(each.live)} is not declared: {why[0]}", why[1]))
                 elif fingerprint not in rows:
                     rows[fingerprint] = each.live
-        forms: set[tuple[object, ...]] = {
+        self._forms: set[tuple[object, ...]] = {
             form(each.model.subject.model_dump(exclude_none=True), each.model.subject_alternative_names, each.model.key)
             for each in self.state.certificates.values()
             if isinstance(each.model.source, Requested)
         }
         ordered = sorted(rows.values(), key=lambda each: (-each.certificate.not_before.timestamp(), each.fingerprint))
+        defaults = {self.stores[name].default for name in self.only}
+        newer: set[tuple[object, ...]] = set()
         for live in ordered:
-            if live.fingerprint not in self._known:
-                self._draft(live, forms)
+            if live.fingerprint in self._known:
+                continue
+            kind = (live.certificate.san_set, live.certificate.key_kind)
+            if kind in newer and live.fingerprint not in defaults:
+                self._replaced[live.fingerprint] = live
+            else:
+                self._draft(live)
+            newer.add(kind)
         self._rows = tuple(each.fingerprint for each in ordered)
 
-    def _draft(self, live: LiveCertificate, forms: set[tuple[object, ...]]) -> None:
+    def _draft(self, live: LiveCertificate) -> None:
         holding = [name for name in sorted(self.stores) if self._holds(name, live.fingerprint)]
         whole = [name for name in holding if has_whole_chain(live.certificate, self.stores[name])]
-        made = adopted(live, {name: self.stores[name] for name in whole or holding}, self._is_free, forms)
+        made = adopted(live, {name: self.stores[name] for name in whole or holding}, self._is_free, self._forms)
         self._names.add(made.name)
         self._adopted[live.fingerprint] = made
+
+    def _declare_what_would_go(self, actions: Sequence[Action]) -> bool:
+        """Declare what a newer one seems to have replaced, but for what the plan lets stay as its previous one for now.
+
+        That one is left out: declared, it would be renewed for ever. Anything else would go at once, or stay unnoticed.
+        """
+        held = {
+            (each.appliance, each.fingerprint)
+            for each in actions
+            if isinstance(each, Remove) and each.reason.code == "previous" and each.hold and each.hold.until
+        }
+        going = [
+            live
+            for fingerprint, live in self._replaced.items()
+            if any(self._holds(name, fingerprint) and (name, fingerprint) not in held for name in self.only)
+        ]
+        for live in going:
+            del self._replaced[live.fingerprint]
+            self._draft(live)
+        return bool(going)
 
     def _is_free(self, name: str, content: bytes) -> bool:
         return name not in self._names and self.desk.is_free(name, content)
@@ -236,11 +265,18 @@ class _Adopting:
         for each in self._adopted.values():
             files |= each.files(schema=self.desk.schema)
         changes = self._changes()
+        self.desk.begun = frozenset(each.document.path for each in self._places.values() if self._is_begun(each))
         software = {path: self._software(path, files) for path in sorted(changes) if self._wants_software(path)}
         for path in [*(each for each in self.desk.wish.files if each not in changes), *sorted(changes)]:
             added = [software[path]] if path in software else []
             files[path] = edit(self.desk.start(path), (*changes.get(path, ()), *added), self.desk.named(path))
         return files
+
+    def _is_begun(self, place: Declared[Site] | Declared[Appliance]) -> bool:
+        """Whether anything is listed for a site or an appliance, now or before."""
+        names = members(self.state.sites[place.name].model) if place.about.kind is Kind.SITE else (place.name,)
+        found = product(set(names) & self.only, self._rows)
+        return self._listed_anything(place.about) or any(self._lists(*each) for each in found)
 
     def _name_of(self, fingerprint: str) -> str | None:
         made = self._adopted.get(fingerprint)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import datetime as dt
 import unicodedata
 from dataclasses import dataclass, replace
+from itertools import chain as chained
+from itertools import count
 from typing import TYPE_CHECKING, get_args
 
 from reconciler.base.references import format_duration
@@ -157,7 +159,8 @@ def adopted(
     names = tuple(each.value for each in certificate.subject_alternative_names)
     base = safe_name(live.friendly_name, *names)
     content = write_pem([certificate])
-    choices = (base, f"{base}-{live.fingerprint[:8]}", f"{base}-{live.fingerprint}")
+    own = f"{base}-{live.fingerprint[:8]}"
+    choices = chained((base, own), (f"{own}-{number}" for number in count(2)))
     name = next(each for each in choices if is_free(each, content))
     chain = _issuers(certificate, stores.values())
     subject, remarks = _subject(certificate)
@@ -165,7 +168,8 @@ def adopted(
         until = f"until {certificate.not_after:%Y-%m-%d} {live.fingerprint[:8]}"
         subject["common_name"] = f"{subject['common_name'][:32]} {until}"
         remarks.append("Another has the same subject and names; the common name tells them apart for a next request.")
-        remarks.append("To let it go, take this file out, and its name where it is listed: the plan removes it then.")
+        remarks.append("It will be renewed like any other. Where a newer one has taken its place, let it go: take this")
+        remarks.append("file out, and its name where it is listed: the plan removes it then.")
     forms.add(form(subject, names, certificate.key_kind))
     if certificate.is_self_issued:
         remarks.append("Self-signed: clients know it only by itself. Its renewal is asked of a CA.")

@@ -59,6 +59,8 @@ def troubles(planned: Planned, appliances: Collection[str], places: Collection[O
 def foretold(action: Action) -> Told:
     """What the next plan will do."""
     state = "" if action.state == "ready" else f" ({str(action.state).replace('_', ' ')})"
+    if action.hold and action.hold.until:
+        state = f" (held until {action.hold.until:%Y-%m-%d}: {action.hold.reason.sentence})"
     return Told(action.appliance, f"{_VERBS[action.kind]} {action.label}: {action.reason.sentence}{state}")
 
 

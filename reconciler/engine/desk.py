@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.desired.adoption import SCHEMAS
+from reconciler.desired.beginning import without_first_acknowledgements
 from reconciler.desired.load import load
 from reconciler.desired.writing import edit
 from reconciler.live.driver import driver_types
@@ -49,6 +50,8 @@ class Desk:
         self.tree = tree
         self.wish = wish
         self.schema = has_schemas(root)
+        self.begun: frozenset[str] = frozenset()
+        """Files of places where something is declared by now: what `init` accepted as long as nothing is goes."""
         self._root = str(root)
         self._options = {name: each.configuration for name, each in driver_types().items()}
 
@@ -62,6 +65,8 @@ class Desk:
         content = self.wish.files.get(path)
         if content is None:
             content = self.tree.read(path)
+        if path in self.begun:
+            content = without_first_acknowledgements(content)
         return edit(content, self.wish.edits.get(path, ()), self.named(path))
 
     def over(self, files: Mapping[str, bytes]) -> DesiredState:
@@ -79,11 +84,13 @@ class Desk:
 
     def is_free(self, name: str, content: bytes) -> bool:
         """Whether a certificate may be declared under a name: nothing is there, or just what would be written."""
-        everything = (*self.tree.files, *self.tree.links, *self.tree.obstacles)
-        if f"certificates/{name}.yaml" in everything:
+        everything = {*self.tree.files, *self.tree.links, *self.tree.obstacles, *self.wish.files}
+        folder = f"certificates/{name}"
+        # A folder cannot have the name of a file, be it there or the declaration of another.
+        if name.endswith(".yaml") or not everything.isdisjoint({folder, f"{folder}.yaml", f"{folder}.yml"}):
             return False
-        is_there = any(each.startswith(f"certificates/{name}/") for each in everything)
-        return not is_there or self.tree.files.get(f"certificates/{name}/signed.pem") == content
+        is_there = any(each.startswith(f"{folder}/") for each in everything)
+        return not is_there or self.tree.files.get(f"{folder}/signed.pem") == content
 
     def changed(self, files: Mapping[str, bytes]) -> dict[str, tuple[bytes | None, bytes]]:
         """What of these files differs from what is there."""

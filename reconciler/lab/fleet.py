@@ -159,7 +159,10 @@ def make_lab(
     account = account or Account(password=secrets.token_urlsafe(12))
     root = folder.resolve()
     try:
-        (root / "stores").mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
+        if not any(root.iterdir()):  # a folder that holds anything else is not ours to hide
+            (root / ".gitignore").write_text("*\n", encoding="utf-8")
+        (root / "stores").mkdir(exist_ok=True)
     except OSError as error:
         raise _unwritable(root, error) from error
     members = []

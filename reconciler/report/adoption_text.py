@@ -50,9 +50,7 @@ def adoption_text(adoption: Adoption, root: str, medium: Medium, *, written: boo
     if not schemas and any(path.endswith(".yaml") and old is None for path, (old, _) in adoption.files.items()):
         folder = shlex.quote(posixpath.join(posixpath.dirname(root.rstrip("/")), SCHEMAS))
         (line,) = head("site", schema=True)
-        page.write(
-            "Editors complete and check files that name their schema. These do not, as there are no schemas yet:"
-        )
+        page.write("Editors complete and check files that name their schema. These do not: there are none yet.")
         page.write(f"reconciler schema --write {folder}", indent=2)
         page.write(f"then `{line}` on top of a site's file, and so on", indent=2)
         page.blank()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING
 
 import anyio
@@ -72,6 +73,30 @@ def test_it_writes_says_what_and_the_plan_is_empty(root: Path) -> None:
     again = run("adopt", "east-1", root)
     assert (again.code, again.out) == (0, "Already declared: there is nothing to write.\n")
     assert everything(root) == before
+
+
+def test_the_next_step_shows_files_that_git_does_not_know_yet(root: Path) -> None:
+    subprocess.run(["git", "init", "-q", root.parent], check=True)
+    told = run("adopt", *new(root)).out
+    line = next(each.strip() for each in told.splitlines() if "git" in each)
+    ran = subprocess.run(["bash", "-c", line], cwd=root.parent, check=True, capture_output=True, text=True)
+    assert "\n+hostname: east-1.example.com\n" in ran.stdout
+    assert f"  reconciler schema --write {root.parent}/schemas\n" in told
+
+
+def test_a_first_appliance_makes_the_folder_unless_nothing_comes_of_it(root: Path, tmp_path: Path) -> None:
+    first = tmp_path / "new" / "state"
+    given = ("east-1", first, "--hostname", "east-1.example.com", "--path")
+    assert run("adopt", *given, tmp_path / "nowhere").code == 1
+    assert run("adopt", *given, root.parent / "store", "--dry-run").code == 0
+    assert not first.parent.exists()
+    assert run("adopt", *given, root.parent / "store").code == 0
+    assert run("validate", first).code == 0
+    told = run("adopt", "east-1", root / "appliances" / "x" / "y").err
+    assert "there is no folder" in told
+    (tmp_path / "file").touch()
+    beneath = tmp_path / "file" / "x"
+    assert "cannot be made" in run("adopt", "east-1", beneath, "--hostname", "e.example.com", "--path", "store").err
 
 
 def test_what_is_left_to_a_person_is_told(root: Path, tmp_path: Path) -> None:

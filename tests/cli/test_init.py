@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jsonschema  # type: ignore[import-untyped]  # it comes without types
@@ -18,7 +20,6 @@ from tests.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 HOST = ("--hostname", "access.example.com")
 
@@ -122,10 +123,8 @@ def test_it_asks_on_a_terminal_and_every_question_has_a_default(tmp_path: Path) 
     terminal.read_until("Name of the site, for its files [access]: ")
     terminal.type("\n")
     terminal.read_until("Topology: single, failover or atlas [failover]: ")
-    terminal.type("pair\n")
-    terminal.read_until("write one of single, failover, atlas")
     terminal.type("single\n")
-    terminal.read_until("Its appliances, the primary first [east-1]: ")
+    terminal.read_until("Its appliances, the primary first, separated by spaces [east-1]: ")
     for _ in range(4):
         terminal.type("\n")
     code, output = terminal.end()
@@ -135,11 +134,100 @@ def test_it_asks_on_a_terminal_and_every_question_has_a_default(tmp_path: Path) 
     assert not [each for each in state.findings if each.severity is Severity.ERROR]
 
 
-def test_an_end_of_input_writes_nothing(tmp_path: Path) -> None:
+def test_a_wrong_answer_is_asked_again_and_the_others_are_kept(tmp_path: Path) -> None:
+    terminal = Terminal.run("init", tmp_path / "ds", columns=200)
+    answers = (
+        ("that clients use: ", "access", "'access' is not a host name"),
+        (
+            "not a host name - write it in full, like access.example.com\r\nHostname that clients use: ",
+            "a.example.com",
+            "",
+        ),
+        ("for its files [a]: ", "A site", "'A site' cannot be the name"),
+        ("for its files [a]: ", "access", ""),
+        ("Topology: single, failover or atlas [failover]: ", "pair", "write one of single, failover, atlas"),
+        ("or atlas [failover]: ", "", ""),
+        ("separated by spaces [east-1 west-1]: ", "east", "the topology failover has two appliances, not 1"),
+        ("separated by spaces [east-1 west-1]: ", "east, east", "named twice"),
+        ("separated by spaces [east-1 west-1]: ", "east, west=w.example.com", ""),
+        ("Host name of east [east.example.com]: ", "-", "'-' is not a host name"),
+        ("Host name of east [east.example.com]: ", "", ""),
+        ("Stores: web or directory [web]: ", "directory", ""),
+        ("{name} standing for the appliance [/etc", "/stores", "would be the same for every appliance"),
+        ("{name} standing for the appliance [/etc", "/stores/{name}", ""),
+        ("installed already (yes or no) [yes]: ", "perhaps", "'perhaps' is none of these"),
+        ("installed already (yes or no) [yes]: ", "N", ""),
+    )
+    for question, answer, told in answers:
+        terminal.read_until(question)
+        terminal.output = ""
+        terminal.type(f"{answer}\n")
+        if told:
+            terminal.read_until(told)
+    code, output = terminal.end()
+    assert code == 0, output
+    state = load_desired(tmp_path / "ds")
+    assert {name: each.model.hostname for name, each in state.appliances.items()} == {
+        "east": "east.example.com",
+        "west": "w.example.com",
+    }
+    assert list(state.sites) == list(state.certificates) == ["access"]  # no clients: there is a first certificate
+
+
+@pytest.mark.parametrize("end", ["\x03", "\x04"])
+def test_an_interruption_writes_nothing_and_says_so(tmp_path: Path, end: str) -> None:
     terminal = Terminal.run("init", tmp_path / "ds")
     terminal.read_until("Hostname that clients use: ")
-    terminal.type("\x04")
+    terminal.type("access.example.com\n")
+    terminal.read_until("Name of the site, for its files [access]: ")
+    terminal.type(end)
     code, output = terminal.end()
     assert code == 1
-    assert "nothing was answered" in output
+    assert output.endswith("\r\nreconciler: interrupted; nothing was written\r\n")
     assert everything(tmp_path) == {}
+
+
+def test_it_says_how_to_make_directories_that_are_not_there(tmp_path: Path) -> None:
+    for clients in ("--clients", "--no-clients"):
+        root = tmp_path / clients / "ds"
+        told = run("init", root, "--yes", *HOST, "--path", f"{tmp_path}/stores/{{name}}", clients).out
+        assert f"  reconciler apply {root} --create-stores" in told
+        assert "doctor" not in told
+    (tmp_path / "there").mkdir()
+    root = tmp_path / "ds"
+    told = run("init", root, "--yes", *HOST, "--topology", "single", "--path", "../../there", "--clients").out
+    assert f"  reconciler doctor {root}\n" in told
+    assert "--create-stores" not in told
+
+
+def test_beginning_again_is_told_in_a_line_that_works(tmp_path: Path) -> None:
+    root = tmp_path / "ds"
+    told = run("init", root, "--yes", *HOST, "--no-clients").out
+    line = told.splitlines()[-1].strip()
+    assert line.startswith(f"rm {root}/fleet.yaml ")
+    deleted, _, again = line.partition(" && ")
+    for each in deleted.split()[1:]:
+        Path(each).unlink()
+    assert again == f"reconciler init {root} --clients"
+    assert run(*again.split()[1:], "--yes", *HOST).code == 0
+    assert run("validate", root).code == 0
+
+
+def test_only_what_the_program_itself_writes_is_ignored(tmp_path: Path) -> None:
+    run("init", tmp_path / "ds", "--yes", *HOST)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    litter = (
+        "requests/a.csr",
+        "comment.md",
+        "plan.html",
+        "plan.json",
+        "access-bundle.zip",
+        "known-appliances",
+        "journal/a",
+    )
+    kept = ("operator.yaml", "ds/fleet.yaml", "ds/certificates/requests/signed.pem", "schemas/site.schema.json")
+    ran = subprocess.run(
+        ["git", "-C", tmp_path, "check-ignore", *litter, *kept], check=True, capture_output=True, text=True
+    )
+    assert ran.stdout.split() == list(litter)
+    assert "Commit this to the protected branch" in (tmp_path / "operator.yaml").read_text().splitlines()[1]

@@ -11,6 +11,8 @@ import pytest
 from cryptography import x509
 
 from reconciler.base.errors import StoreUnreachable, UnreadableInput, UsageError
+from reconciler.desired.adoption import CHECK_BUILD
+from reconciler.desired.beginning import Answers, first_files
 from reconciler.desired.writing import write_all
 from reconciler.engine.load import load_desired
 from reconciler.live.driver import CertificateForm, NewKey
@@ -29,6 +31,7 @@ ISSUING = ROOT.intermediate("Example Issuing CA")
 NAMES = ["access.example.com", "east-1.example.com", "west-1.example.com"]
 ACCESS = ISSUING.issue(NAMES)
 EAST = "east-1.example.com"
+HOSTS = {name: f"{name}.example.com" for name in ("east-1", "west-1")}
 
 
 @pytest.fixture
@@ -198,6 +201,96 @@ def test_what_a_renewal_left_behind_stays_until_somebody_takes_it_out(found: Fou
     found.file("appliances/east-1.yaml").write_text(text.replace(f", {name}", ""))
     found.file(f"certificates/{name}.yaml").unlink()
     assert [kind for _, kind, _ in found.actions()] == ["remove"]
+
+
+YOUNG = ISSUING.issue(NAMES, not_before=NOW - 2 * DAY)
+
+
+def test_one_that_was_replaced_lately_stays_as_the_previous_one_and_its_end_is_told(found: Found) -> None:
+    found.store("east-1", ACCESS, YOUNG, default=YOUNG, friendly="Access")
+    adoption = found.adopt("east-1", hostname=EAST)
+    assert [each for each, _ in adoption.adopted] == ["access"]
+    (told,) = adoption.changes
+    until = f"{NOW + 5 * DAY:%Y-%m-%d}"
+    assert told.message == (
+        f"removes Access: access has taken its place (held until {until}: it stays beside its successor)"
+    )
+    assert [(kind, state) for _, kind, state in found.actions()] == [("remove", "held")]
+    assert found.errors() == []
+    assert found.adopt("east-1").files == {}
+    found.now = NOW + 6 * DAY
+    assert [(kind, state) for _, kind, state in found.actions()] == [("remove", "ready")]
+
+
+def test_an_older_one_that_is_the_default_is_declared(found: Found) -> None:
+    found.store("east-1", ACCESS, YOUNG, default=ACCESS)
+    assert len(found.adopt("east-1", hostname=EAST).adopted) == 2
+    settled(found)
+
+
+def test_an_older_one_that_another_member_holds_alone_is_declared(found: Found) -> None:
+    found.pair()
+    found.store("east-1", ACCESS, YOUNG, default=YOUNG)
+    found.store("west-1", ACCESS)
+    assert len(found.adopt().adopted) == 2
+    settled(found)
+
+
+def test_an_older_one_with_another_kind_of_key_is_declared(found: Found) -> None:
+    other = ISSUING.issue(NAMES, not_before=NOW - 60 * DAY, key_kind="rsa-2048")
+    found.store("east-1", other, YOUNG, default=YOUNG)
+    assert len(found.adopt("east-1", hostname=EAST).adopted) == 2
+    settled(found)
+
+
+def begin(found: Found) -> None:
+    """Write what `init` does for a pair with clients."""
+    place = "../../stores/{name}"
+    answers = Answers("access", "access.example.com", "failover", HOSTS, "directory", place, clients=True)
+    for path, text in first_files(answers, NOW.date()).items():
+        found.write(path, text)
+
+
+def test_what_init_accepted_as_long_as_nothing_is_declared_goes(found: Found) -> None:
+    begin(found)
+    for name in HOSTS:
+        found.store(name, ACCESS, default=ACCESS)
+    path = found.file("sites/access.yaml")
+    assert path.read_text().count("nothing is declared yet") == 2
+    adoption = found.adopt()
+    assert adoption.accepted == ()
+    assert "acknowledge" not in path.read_text()
+    assert f"# {CHECK_BUILD}\nclient_software:\n  - installed_at" in path.read_text()
+    settled(found)
+
+
+def test_but_not_where_nothing_is_adopted_nor_what_a_person_wrote(found: Found) -> None:
+    begin(found)
+    for name in HOSTS:
+        found.store(name)
+    found.adopt()
+    site = found.file("sites/access.yaml")
+    assert site.read_text().count("nothing is declared yet") == 2
+    ours = "  - {rule: hostname-covered, reason: ours, until: 2026-12-01}\n"
+    site.write_text(site.read_text() + ours)
+    for name in HOSTS:
+        found.store(name, ACCESS, default=ACCESS)
+    found.adopt()
+    assert f"\nacknowledge:\n{ours}" in site.read_text()
+    assert "nothing is declared yet" not in site.read_text()
+
+
+def test_what_is_wrong_with_what_was_found_is_accepted_with_another_reason(found: Found) -> None:
+    begin(found)
+    lone = ISSUING.issue([EAST])
+    for name in HOSTS:
+        found.store(name, lone, default=lone)
+    adoption = found.adopt()
+    assert adoption.accepted
+    text = found.file("sites/access.yaml").read_text()
+    assert "nothing is declared yet" not in text
+    assert "as it was found when the appliance was adopted" in text
+    settled(found)
 
 
 def test_an_expired_one_is_not_declared_and_its_removal_is_foretold(found: Found) -> None:
@@ -408,6 +501,33 @@ def test_names_are_stable_and_never_those_of_somebody_else(found: Found) -> None
     first = found.look("east-1", hostname=EAST)
     assert [name for name, _ in first.adopted] == [f"access-{ACCESS.certificate.fingerprint[:8]}"]
     assert found.look("east-1", hostname=EAST) == first
+
+
+@pytest.mark.parametrize(
+    ("there", "friendly"), [("notes", "notes"), ("root.pem", "root.pem"), ("access.yml", "access")]
+)
+def test_nor_those_of_a_file_that_is_there(found: Found, there: str, friendly: str) -> None:
+    found.write(f"certificates/{there}", "")
+    found.store("east-1", ACCESS, default=ACCESS, friendly=friendly)
+    adoption = found.adopt("east-1", hostname=EAST)
+    assert [name for name, _ in adoption.adopted] == [f"{friendly}-{ACCESS.certificate.fingerprint[:8]}"]
+
+
+def test_nor_does_the_folder_of_one_take_the_file_of_another(found: Found) -> None:
+    other = ISSUING.issue(["other.example.com"], common_name="Other")
+    found.store("east-1", ACCESS, default=ACCESS, friendly="x")
+    found.store("east-1", other, friendly="x.yaml")
+    names = {name for name, _ in found.adopt("east-1", hostname=EAST).adopted}
+    assert names == {"x", f"x.yaml-{other.certificate.fingerprint[:8]}"}
+    settled(found)
+
+
+def test_there_is_always_another_name(found: Found) -> None:
+    own = f"access-{ACCESS.certificate.fingerprint[:8]}"
+    for name in ("access", own, f"{own}-2"):
+        found.write(f"certificates/{name}/notes.pem", "")
+    found.store("east-1", ACCESS, default=ACCESS, friendly="Access")
+    assert [name for name, _ in found.look("east-1", hostname=EAST).adopted] == [f"{own}-3"]
 
 
 def test_a_declared_file_is_completed_and_every_other_line_kept(found: Found) -> None:

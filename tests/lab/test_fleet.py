@@ -98,6 +98,15 @@ async def test_a_port_in_use_is_said(root: Path, clock: Clock) -> None:
                 pass
 
 
+def test_git_sees_nothing_of_a_lab_and_all_of_what_was_there(root: Path, clock: Clock) -> None:
+    ignored = root.parent / "lab" / ".gitignore"
+    lab_of(root, clock)
+    assert ignored.read_text() == "*\n"
+    ignored.unlink()
+    lab_of(root, clock)  # the folder holds something now, which may be anybody's
+    assert not ignored.exists()
+
+
 def test_what_cannot_be_played_is_said(root: Path, clock: Clock, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no variant"):
         load_release("nonsense")
