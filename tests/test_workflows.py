@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.programs import require_program
-from tests.support.workflows import ACTIONS, EXAMPLES, GITHUB, WORKFLOWS, read, steps_of
+from tests.support.workflows import ACTIONS, EXAMPLES, GITHUB, STEP, WORKFLOWS, read, steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +31,8 @@ def installed(name: str) -> str:
     return str(beside) if beside.exists() else require_program(name)
 
 
-def passes(*command: str | Path, stdin: str | None = None) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, input=stdin)
+def passes(*command: str | Path, stdin: str | None = None, cwd: Path | None = None) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, input=stdin, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -50,9 +50,18 @@ def test_nothing_that_zizmor_finds() -> None:
 
 
 @pytest.mark.parametrize("step", RUNS)
-def test_shell_of_steps(step: dict[str, Any]) -> None:
+def test_shell_of_steps(step: dict[str, Any], tmp_path: Path) -> None:
     script = step["run"]
-    passes(require_program("shellcheck"), "--shell=bash", "-", stdin=script)
+    (tmp_path / "tool").symlink_to(ROOT)
+    (tmp_path / "checkout").mkdir()
+    passes(
+        require_program("shellcheck"),
+        "--shell=bash",
+        "--external-sources",
+        "-",
+        stdin=script,
+        cwd=tmp_path / "checkout",
+    )
     assert "${{" not in script, "what others wrote gets in through `env`"
     used = set(re.findall(r"\$\{?([A-Z_]+)", script))
     assert {name for name in used if not name.startswith("GITHUB_")} == step.get("env", {}).keys() - {
@@ -61,8 +70,88 @@ def test_shell_of_steps(step: dict[str, Any]) -> None:
     assert len(script.splitlines()) < 20
 
 
-def test_shell_of_continuous_integration() -> None:
-    passes(require_program("shellcheck"), ROOT / ".ci" / "run")
+@pytest.mark.parametrize("step", RUNS)
+def test_secrets_are_taken_in_one_way(step: dict[str, Any]) -> None:
+    taken = [each for each in step["run"].splitlines() if "SECRETS" in each]
+    assert len(taken) == ("SECRETS" in step.get("env", {}))
+    assert all('take_secrets "$SECRETS"' in each for each in taken)
+
+
+@pytest.mark.parametrize("step", RUNS)
+def test_errors_that_a_step_keeps_are_shown_and_not_obeyed(step: dict[str, Any]) -> None:
+    lines = [each.strip() for each in step["run"].splitlines()]
+    kept = sum("2> ../errors" in each for each in lines)
+    assert lines.count("untrusted cat ../errors") == kept
+
+
+class TestWhatStepsShare:
+    def run(self, script: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", f"source {STEP}\n{script}", "bash", *words]
+        environ = {"PATH": "/usr/bin:/bin", **environ}
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+    def take(self, secrets: str, **environ: str) -> tuple[dict[str, str], subprocess.CompletedProcess[str]]:
+        """What is exported, and what was told."""
+        done = self.run('take_secrets "$1" || code=$?; env -0; exit "${code:-0}"', secrets, **environ)
+        commands, _, told = done.stdout.rpartition("\n")
+        done.stdout = commands
+        return dict(each.split("=", 1) for each in told.split("\0") if each), done
+
+    def test_secrets_arrive_as_they_were_set(self) -> None:
+        told, done = self.take("PADDED=c2VjcmV0=\r\n\n  \nSPACED= a = b==\nEMPTY=\n_100=5%25\nLAST=$(id) `id` \\n")
+        assert done.returncode == 0
+        expected = {"PADDED": "c2VjcmV0=", "SPACED": " a = b==", "EMPTY": "", "_100": "5%25", "LAST": "$(id) `id` \\n"}
+        assert {name: told[name] for name in expected} == expected
+        masked = ["c2VjcmV0=", " a = b==", "5%2525", "$(id) `id` \\n"]
+        assert done.stdout.splitlines() == [f"::add-mask::{each}" for each in masked]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("PATH", "HOME", "ENV", "IFS", "LD_PRELOAD", "GIT_SSH_COMMAND", "BASH_ENV", "BASHOPTS", "PYTHONPATH"),
+            *("RECONCILER_OPERATOR", "UID", "DIGEST", "1A", "a", "A-B", "A B", " A", "A[$(id >&2)]", "", "É"),
+        ],
+    )
+    def test_a_name_that_is_refused(self, name: str) -> None:
+        told, done = self.take(f"BEFORE=1\n{name}=hidden\nAFTER=2", DIGEST="expected")
+        assert done.returncode == 1
+        assert done.stderr.startswith("RECONCILER_SECRETS, line 2: ")
+        assert len(done.stderr.splitlines()) == 1
+        assert "hidden" not in [*done.stderr.split(), *told.values()]
+        assert done.stdout.splitlines() == ["::add-mask::1", "::add-mask::hidden", "::add-mask::2"]
+        assert (told["BEFORE"], told["AFTER"]) == ("1", "2")
+
+    def test_lines_that_name_nothing(self) -> None:
+        told, done = self.take("KEY=-----BEGIN-----\nHIDDEN\nA=1\nA=2")
+        assert [each.partition(":")[0] for each in done.stderr.splitlines()] == [
+            "RECONCILER_SECRETS, line 2",
+            "RECONCILER_SECRETS, line 4",
+        ]
+        assert "HIDDEN" not in done.stderr
+        assert told["A"] == "1"
+
+    def test_what_is_not_trusted_lies_between_a_word_that_nobody_knows_and_the_same(self) -> None:
+        words = set()
+        for _ in range(2):
+            done = self.run('untrusted bash -c \'printf "##[error]x"; exit 4\' || echo "::error::$?"')
+            first, said, last, after = done.stdout.splitlines()
+            words.add(first.removeprefix("::stop-commands::"))
+            assert (said, after) == ("##[error]x", "::error::4")
+            assert first == f"::stop-commands::{last.strip(':')}"
+        assert len(words) == 2
+        assert all(re.fullmatch(r"[0-9a-f-]{36}", each) for each in words)
+
+    def test_an_error_fits_a_comment_however_long_it_is(self, tmp_path: Path) -> None:
+        errors = tmp_path / "errors"
+        errors.write_text("é\n" * 60_000)
+        done = self.run('no_plan "$1"; echo done', str(errors))
+        assert done.stdout.startswith("There is no plan:\n\n    é\n    é\n")
+        assert 59_000 < len(done.stdout.encode()) < 61_000
+        assert done.returncode == 0
+
+
+def test_shell_of_scripts() -> None:
+    passes(require_program("shellcheck"), ROOT / ".ci" / "run", STEP)
 
 
 @pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS, *EXAMPLES], ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -108,7 +197,7 @@ def test_a_fork_gets_no_secret_and_no_runner_of_ours() -> None:
             assert job["runs-on"] == "ubuntu-24.04"
             assert "operator" not in text
     assert jobs["comment"]["needs"] == "plan"
-    assert jobs["comment"]["if"].count("needs.plan.outputs.planned == '") == 2
+    assert jobs["comment"]["if"] == "${{ !cancelled() && needs.plan.result != 'skipped' }}"
 
 
 def test_operator_settings_are_those_of_the_protected_branch() -> None:
@@ -130,6 +219,22 @@ def test_and_only_changes_onto_that_branch_see_them() -> None:
     job = read(GITHUB / "workflows" / "plan.yaml")["jobs"]["plan"]
     onto = "github.event.pull_request.base.ref == (inputs.protected-branch || github.event.repository.default_branch)"
     assert job["if"].endswith(f" && {onto}")
+
+
+def test_no_other_branch_is_applied_or_planned_to_be() -> None:
+    there = "github.ref == format('refs/heads/{0}', inputs.protected-branch || github.event.repository.default_branch)"
+    apply, nightly = (read(GITHUB / "workflows" / f"{name}.yaml")["jobs"] for name in ("apply", "nightly"))
+    assert apply.keys() == {"reviewed", "anew", "apply"}
+    assert all(job["if"].endswith(f" && {there}") for job in apply.values())
+    scheduled = "(github.event_name == 'schedule' && inputs.protected-branch == '')"
+    assert nightly["reconcile"]["if"] == f"{scheduled} || {there}"
+    assert "needs.reconcile.result != 'skipped'" in nightly["issue"]["if"]
+
+
+def test_what_an_earlier_run_left_on_a_runner_is_not_taken_for_the_plan() -> None:
+    steps = read(GITHUB / "workflows" / "plan.yaml")["jobs"]["plan"]["steps"]
+    [upload] = [each for each in steps if "upload-artifact" in each.get("uses", "")]
+    assert upload["if"] == "${{ !cancelled() && steps.plan.outcome != 'skipped' }}"
 
 
 def test_the_action_runs_a_word_from_each_line(tmp_path: Path) -> None:
@@ -198,7 +303,7 @@ class TestScripts:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
         (tmp_path / "plan").mkdir()
-        (tmp_path / "plan" / "comment.md").write_text(f"{MARKER}\nnew\n")
+        (tmp_path / "plan" / "comment.md").write_text("new\n")
         (tmp_path / "plan" / "left.md").write_text("left\n")
         return tmp_path
 
@@ -206,31 +311,71 @@ class TestScripts:
         others = [
             {"id": 1, "user": {"login": "mallory"}, "body": f"{MARKER}\nmine"},
             {"id": 2, "user": {"login": BOT}, "body": f"quoted: {MARKER}"},
-            {"id": 3, "user": {"login": BOT}, "body": "<!-- pra-certificate-reconciler: plan elsewhere -->"},
+            {"id": 3, "user": {"login": BOT}, "body": "<!-- pra-certificate-reconciler: plan of elsewhere -->"},
         ]
-        [call] = self.run(folder, "plan", "comment", {"comments": others})["calls"]
+        [call] = self.comment(folder, others)
         assert call["name"] == "createComment"
         assert (call["issue_number"], call["body"]) == (7, f"{MARKER}\nnew\n")
         ours = {"id": 4, "user": {"login": BOT}, "body": f"{MARKER}\nold"}
-        [call] = self.run(folder, "plan", "comment", {"comments": [*others, ours]})["calls"]
+        [call] = self.comment(folder, [*others, ours])
         assert (call["name"], call["comment_id"]) == ("updateComment", 4)
+
+    def comment(self, folder: Path, comments: list[Any], state: str = "desired-state", **environ: str) -> Any:  # noqa: ANN401
+        return self.run(folder, "plan", "comment", {"comments": comments}, DESIRED_STATE=state, **environ)["calls"]
+
+    @pytest.mark.parametrize(
+        ("outdated", "why"),
+        [("Update this branch first.", "Update this branch first."), ("", "[The run](<https://run>) says why.")],
+    )
+    def test_where_there_is_no_plan_none_is_left_standing(self, folder: Path, outdated: str, why: str) -> None:
+        (folder / "plan" / "comment.md").unlink()
+        old = self.reviewed()["comments"]
+        [call] = self.comment(folder, old, OUTDATED=outdated, RUN="https://run")
+        assert (call["name"], call["comment_id"]) == ("updateComment", 4)
+        assert call["body"] == f"{MARKER}\nThere is no plan: {why}\n"
+        assert self.find(folder, comments=[{**old[0], "body": call["body"]}])["failed"]
+
+    @pytest.mark.parametrize(
+        ("there", "here"),
+        [
+            ("desired-state/", "./desired-state"),
+            ("my state", "my state/"),
+            ("a/../b --> c", "b --> c"),
+            (".", "./"),
+            ("état/*(1)", "état//*(1)"),
+        ],
+    )
+    def test_a_comment_is_found_however_its_folder_is_written(self, folder: Path, there: str, here: str) -> None:
+        [call] = self.comment(folder, [], there)
+        body = f"{call['body']}\n<!-- digest: {'b' * 64} -->\n".replace("\n", "\r\n")
+        ours = [{"id": 4, "user": {"login": BOT}, "body": body, "html_url": "https://comment"}]
+        assert re.fullmatch(r"<!-- [^>]* -->", call["body"].splitlines()[0])
+        [again] = self.comment(folder, ours, here)
+        assert again["name"] == "updateComment"
+        assert self.find(folder, here, comments=ours)["outputs"]["digest"] == "b" * 64
+        assert self.find(folder, "elsewhere", comments=ours)["failed"]
 
     def reviewed(self, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - parts of an answer
         run = {"id": 42, "head_sha": "head", "repository_id": 1, "head_repository_id": 1}
         state = {
             "pulls": [{"number": 7, "merged_at": "then", "merge_commit_sha": "merged", "head": {"sha": "head"}}],
-            "comments": [{"id": 4, "user": {"login": BOT}, "body": f"{MARKER}\nplan\n\n<!-- digest: {'a' * 64} -->\n"}],
+            "comments": [{"id": 4, "user": {"login": BOT}, "body": COMMENT, "html_url": "https://comment"}],
             "artifacts": [{"expired": False, "created_at": "2026-01-01", "workflow_run": run}],
         }
         return state | changes
 
-    def find(self, folder: Path, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - parts of an answer
-        return self.run(folder, "apply", "reviewed", self.reviewed(**changes), MARKER=MARKER)
+    def find(self, folder: Path, desired: str = "desired-state", /, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
+        return self.run(folder, "apply", "reviewed", self.reviewed(**changes), DESIRED_STATE=desired)
 
     def test_the_reviewed_plan_is_found_by_the_merged_commit(self, folder: Path) -> None:
         found = self.find(folder)
         assert found["failed"] is None
         assert found["outputs"] == {"run": 42, "artifact": "reconciler-plan-head", "digest": "a" * 64}
+
+    def test_who_approves_is_told_what(self, folder: Path) -> None:
+        summary = self.find(folder)["summary"]
+        assert "[this comment](<https://comment>)" in summary
+        assert f"`{'a' * 64}`" in summary
 
     def test_of_several_runs_the_last(self, folder: Path) -> None:
         [first] = self.reviewed()["artifacts"]
@@ -244,8 +389,8 @@ class TestScripts:
             ("pulls", {"merge_commit_sha": "another"}),
             ("pulls", {"merged_at": None}),
             ("comments", {"user": {"login": "mallory"}}),
-            ("comments", {"body": "<!-- pra-certificate-reconciler: plan desired-state -->\nThere is no plan:"}),
-            ("comments", {"body": "<!-- pra-certificate-reconciler: plan desired-state -->\n<!-- digest: abc -->"}),
+            ("comments", {"body": "<!-- pra-certificate-reconciler: plan of desired-state -->\nThere is no plan:"}),
+            ("comments", {"body": "<!-- pra-certificate-reconciler: plan of desired-state -->\n<!-- digest: abc -->"}),
             ("artifacts", {"expired": True}),
             (
                 "artifacts",
@@ -281,10 +426,11 @@ class TestScripts:
 
 
 BOT = "github-actions[bot]"
-MARKER = "<!-- pra-certificate-reconciler: plan desired-state -->"
+MARKER = "<!-- pra-certificate-reconciler: plan of desired-state -->"
+COMMENT = f"{MARKER}\nplan\n\n<!-- digest: {'a' * 64} -->\n"
 _NODE = """\
 const state = STATE, calls = [], outputs = {};
-let failed = null;
+let failed = null, summary = '';
 const keep = (name) => async (about) => { calls.push({ name, ...about }); };
 const list = (name) => Object.assign(async () => ({ data: state[name] ?? [] }), { listing: name });
 const github = {
@@ -298,6 +444,7 @@ const github = {
   },
 };
 const context = { repo: { owner: 'o', repo: 'r' }, issue: { number: 7 }, sha: 'merged' };
-const core = { setFailed: (why) => { failed = why; }, setOutput: (name, value) => { outputs[name] = value; } };
-(async () => { SCRIPT })().then(() => console.log(JSON.stringify({ calls, outputs, failed })));
+const core = { setFailed: (why) => { failed = why; }, setOutput: (name, value) => { outputs[name] = value; },
+  summary: { addRaw: (text) => ({ write: async () => { summary += text; } }) } };
+(async () => { SCRIPT })().then(() => console.log(JSON.stringify({ calls, outputs, failed, summary })));
 """

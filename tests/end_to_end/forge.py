@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tests.cli.fleet import APPLIANCES, PASSPHRASE, VARIABLE, Fleet, make_fleet
 from tests.support.signing import git
-from tests.support.workflows import Ran, Runner
+from tests.support.workflows import GITHUB, Ran, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,6 +143,7 @@ class Forge:
         self._jobs += 1
         workspace = self.folder / f"job-{self._jobs}"
         workspace.mkdir()
+        (workspace / "tool").symlink_to(GITHUB.parent)
         for place, ref in checkouts.items():
             self.checkout(workspace / place, ref)
         program = Path(sys.executable).parent

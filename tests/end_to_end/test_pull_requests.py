@@ -92,7 +92,7 @@ class TestStale:
         applied = forge.apply(planned)
         assert applied.code == 4
         assert "lab: its store has changed" in applied.out
-        assert PLAN_ANEW in applied.out
+        assert PLAN_ANEW in applied.obeyed
 
     @pytest.mark.prove
     def test_another_merge_in_between(self, forge: Forge) -> None:
@@ -106,7 +106,7 @@ class TestStale:
         applied = forge.apply(planned)
         assert applied.code == 4
         assert "the desired state is another one: " in applied.out
-        assert PLAN_ANEW in applied.out
+        assert PLAN_ANEW in applied.obeyed
 
     @pytest.mark.prove
     def test_which_then_is_planned_anew_by_hand_and_applied(self, forge: Forge) -> None:
@@ -130,7 +130,9 @@ class TestStale:
         forge.merge("merge", "other")
         planned = forge.plan()
         assert planned.ran.code == 1
-        assert "::error::The desired state has changed on the base branch: update this branch first." in planned.ran.out
+        why = "The desired state has changed on the base branch: update this branch first."
+        assert planned.ran.obeyed == [f"::error::{why}"]
+        assert planned.ran.outputs == {"outdated": why}
         forge.git("checkout", "-q", "change")
         forge.git("merge", "-q", "-m", "Update", "origin/main")
         forge.git("push", "-q", "origin", "change")
@@ -154,7 +156,7 @@ def somebody_applies(forge: Forge, name: str) -> None:
     assert forge.fleet.run("apply", "--appliance", name, "--yes").code == 0
 
 
-def by_hand(forge: Forge, name: str, number: int) -> None:
+def by_hand(forge: Forge, name: str, number: int, label: str = "old") -> None:
     """Import certificates that nothing declares."""
     authority = Authority.root("Somebody", not_before=system_clock() - 900 * DAY)
 
@@ -163,15 +165,93 @@ def by_hand(forge: Forge, name: str, number: int) -> None:
         async with stores.open(name) as driver:
             for each in range(number):
                 issued = authority.issue([f"old-{each}.example.com"], not_before=system_clock() - 9 * DAY)
-                await driver.import_(Upload(issued.pkcs12(b"x"), b"x", f"old-{each}"))
+                await driver.import_(Upload(issued.pkcs12(b"x"), b"x", f"{label}-{each}"))
 
     anyio.run(act)
+
+
+class TestRunnersObeyNobodyElse:
+    """A runner takes what a step writes for commands: also in a certificate's name, which anybody chose."""
+
+    STEERING = "##[set-output name=digest]x"
+
+    def test_names_in_what_is_planned_and_applied(self, forge: Forge) -> None:
+        by_hand(forge, "lab", 2, self.STEERING)
+        forge.branch()
+        lab = forge.fleet.file("appliances/lab.yaml")
+        lab.write_text(lab.read_text() + "undeclared: remove\n")
+        forge.propose("Remove")
+        planned = forge.plan()
+        assert all(each.startswith("::") for each in planned.ran.obeyed)
+        forge.merge("squash")
+        anew = forge.plan_anew()
+        applied = forge.apply(planned)
+        assert applied.code == 0
+        for ran in (anew.ran, applied):
+            assert self.STEERING in ran.out
+            assert not ran.obeyed
+
+    @pytest.mark.prove
+    def test_names_at_night(self, forge: Forge) -> None:
+        lab = forge.fleet.file("appliances/lab.yaml")
+        lab.write_text(lab.read_text() + "undeclared: remove\n")
+        forge.commit("Remove")
+        forge.git("push", "-q", "origin", "main")
+        by_hand(forge, "lab", 5, self.STEERING)
+        for ran in forge.nightly():
+            assert self.STEERING in ran.out
+            assert not ran.obeyed
+
+    def test_names_in_errors(self, forge: Forge) -> None:
+        change(forge)
+        planned = forge.plan()
+        forge.merge("squash")
+        (forge.clone / "operator.yaml").write_text(f"'{self.STEERING}': 1\n")
+        forge.commit("Operator")
+        forge.git("push", "-q", "origin", "main")
+        forge.branch("other")
+        forge.git("push", "-q", "origin", "other")
+        refused = forge.plan("other")
+        assert refused.comment.startswith("There is no plan:\n\n    ")
+        assert self.STEERING in refused.comment
+        for ran in (refused.ran, forge.plan_anew().ran, forge.apply(planned), *forge.nightly()):
+            assert ran.code == 1
+            assert self.STEERING in ran.out
+            assert not ran.obeyed
+
+    def test_names_in_what_is_validated(self, forge: Forge) -> None:
+        forge.branch()
+        forge.fleet.edit("fleet.yaml", "policy: {}", f"policy: {{'{self.STEERING}': 1}}")
+        forge.propose("Steer")
+        ran = forge.validate()
+        assert ran.code != 0
+        assert self.STEERING in ran.out
+        assert [each.partition(" ")[0] for each in ran.obeyed] == ["::notice", "::error"]
+
+
+class TestSecrets:
+    @pytest.fixture(autouse=True)
+    def refused(self, forge: Forge) -> None:
+        forge.contexts["secrets.RECONCILER_SECRETS"] = f"{VARIABLE}={PASSPHRASE}\nBASH_ENV=hidden\n"
+
+    def test_a_line_that_is_refused_is_told_by_its_number_wherever_it_is_read(self, forge: Forge) -> None:
+        change(forge)
+        planned = forge.plan()
+        assert planned.ran.code == 1
+        assert planned.comment.startswith("There is no plan:\n\n    RECONCILER_SECRETS, line 2: ")
+        forge.merge("squash")
+        for ran in (planned.ran, forge.plan_anew().ran, forge.apply(planned), *forge.nightly()):
+            assert ran.code == 1
+            assert "RECONCILER_SECRETS, line 2: " in ran.out
+            assert ran.masked == [PASSPHRASE, "hidden"]
+            assert "hidden" not in ran.out + ran.summary
+        assert certificates(forge, "lab") == 1
 
 
 class TestNotTrusted:
     @pytest.mark.parametrize(
         "digest",
-        ["0" * 64, pytest.param("", marks=pytest.mark.prove), pytest.param("$(touch pwned)", marks=pytest.mark.prove)],
+        ["0" * 64, pytest.param("$(touch pwned)", marks=pytest.mark.prove)],
     )
     def test_another_digest_than_the_reviewed_one(self, forge: Forge, digest: str) -> None:
         change(forge)
@@ -180,8 +260,17 @@ class TestNotTrusted:
         (planned.folder / "comment.md").write_text("no digest\n")
         applied = forge.apply(planned, digest)
         assert applied.code == 4
-        assert "not the one that is expected" in applied.out
+        assert "does not have the digest that is expected" in applied.out
+        assert PLAN_ANEW in applied.obeyed
         assert not list(forge.folder.rglob("pwned"))
+
+    def test_no_digest_at_all(self, forge: Forge) -> None:
+        change(forge)
+        planned = forge.plan()
+        forge.merge("squash")
+        (planned.folder / "comment.md").write_text("no digest\n")
+        assert forge.apply(planned).code == 1
+        assert certificates(forge, "lab") == 1
 
     @pytest.mark.parametrize("how", ["edited", pytest.param("shortened", marks=pytest.mark.prove), "another's"])
     def test_an_artifact_that_was_tampered_with(self, forge: Forge, how: str) -> None:
@@ -212,7 +301,7 @@ class TestNotTrusted:
         applied = forge.apply(planned)
         assert applied.code == 4
         assert "the plan is 8d old, and 7d is allowed" in applied.out
-        assert PLAN_ANEW in applied.out
+        assert PLAN_ANEW in applied.obeyed
 
 
 @pytest.mark.prove
@@ -326,8 +415,8 @@ class TestSigned:
         why = "is not signed" if who == "nobody" else f"is signed with the key {keys[1].fingerprint} that "
         assert refused.ran.code == 1
         assert not refused.saved.exists()
-        marker, said, empty, *told = refused.comment.splitlines()
-        assert (marker, said, empty) == (planned.comment.splitlines()[0], "There is no plan:", "")
+        said, empty, *told = refused.comment.splitlines()
+        assert (said, empty) == ("There is no plan:", "")
         assert why in refused.comment
         assert all(line.startswith("    ") for line in told)
         signed.merge("squash")
@@ -351,7 +440,7 @@ class TestFork:
         forge.propose("Weak")
         ran = forge.validate()
         assert ran.code == 3
-        assert "::error file=desired-state/certificates/lab.yaml,line=3," in ran.out
+        assert any(each.startswith("::error file=desired-state/certificates/lab.yaml,line=3,") for each in ran.obeyed)
 
 
 class TestHosts:

@@ -12,13 +12,22 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 GITHUB = Path(__file__).parents[2] / ".github"
 WORKFLOWS = sorted(GITHUB.glob("workflows/*.yaml"))
 ACTIONS = sorted(GITHUB.glob("actions/*/action.yaml"))
 EXAMPLES = sorted(GITHUB.glob("examples/*.yaml"))
+STEP = GITHUB / "actions" / "reconciler" / "step.sh"
 _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
+_COMMAND = (
+    r"(?P<name>add-mask|add-matcher|add-path|debug|echo|endgroup|error|group|notice|remove-matcher|save-state|set-env"
+    r"|set-output|stop-commands|warning)"
+)
+_COMMANDS = (
+    re.compile(rf"\s*::{_COMMAND}( .*?)?::(?P<data>.*)"),
+    re.compile(rf".*?##\[{_COMMAND}( .*?)?\](?P<data>.*)"),
+)
 _KEPT = ("PATH", "LANG", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 
 
@@ -38,12 +47,47 @@ def steps_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a step did."""
+    """What a step did.
+
+    Attributes:
+        code: Its exit code.
+        out: What it wrote to stdout and stderr, without the commands that mask something, which a runner shows nobody.
+        obeyed: The lines that a runner takes for commands, but for those that mask something.
+        masked: What is masked from then on.
+        summary: Its part of the job's summary.
+        outputs: Its outputs.
+    """
 
     code: int
     out: str
+    obeyed: Sequence[str]
+    masked: Sequence[str]
     summary: str
     outputs: Mapping[str, str]
+
+
+def _heard(out: str) -> tuple[str, list[str], list[str]]:
+    """What a step wrote as a runner hears it: what is shown, what is obeyed, what is masked.
+
+    Of stdout or stderr: a runner reads both at once, so what stops commands in one may be too late for the other.
+    """
+    shown, obeyed, masked = [], [], []
+    stopped = ""
+    for line in out.splitlines(keepends=True):
+        said = line.rstrip("\n")
+        found = next(filter(None, (each.fullmatch(said) for each in _COMMANDS)), None)
+        if stopped:
+            stopped = "" if said.strip() == f"::{stopped}::" else stopped
+        elif found and found["name"] == "stop-commands":
+            stopped = found["data"]
+        elif found and found["name"] == "add-mask":
+            masked.append(found["data"].replace("%25", "%"))
+            continue
+        elif found:
+            obeyed.append(said)
+        shown.append(line)
+    assert not stopped, "a runner would obey nothing that comes after"
+    return "".join(shown), obeyed, masked
 
 
 @dataclass
@@ -72,18 +116,27 @@ class Runner:
         done = subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
             cwd=self.workspace / step.get("working-directory", "."),
-            env=self._environment(step) | {key: str(file) for key, file in files.items()},
+            env=self.environment(step) | {key: str(file) for key, file in files.items()},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            capture_output=True,
             text=True,
             check=False,
         )
         lines = files["GITHUB_OUTPUT"].read_text().splitlines()
         outputs = dict(line.split("=", 1) for line in lines)
-        return Ran(done.returncode, done.stdout, files["GITHUB_STEP_SUMMARY"].read_text(), outputs)
+        out, obeyed, masked = _heard(done.stdout)
+        errors, also_obeyed, also_masked = _heard(done.stderr)
+        return Ran(
+            code=done.returncode,
+            out=out + errors,
+            obeyed=obeyed + also_obeyed,
+            masked=masked + also_masked,
+            summary=files["GITHUB_STEP_SUMMARY"].read_text(),
+            outputs=outputs,
+        )
 
-    def _environment(self, step: dict[str, Any]) -> dict[str, str]:
+    def environment(self, step: dict[str, Any]) -> dict[str, str]:
+        """What a step finds in its environment."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         declared = {name: self._value(str(value)) for name, value in step.get("env", {}).items()}
         home = {"HOME": str(self.workspace), "XDG_STATE_HOME": str(self.workspace / "state")}
