@@ -33,6 +33,7 @@ from reconciler.cli.schema import schema
 from reconciler.cli.session import Session, session_of
 from reconciler.cli.status import status
 from reconciler.cli.validate import validate
+from reconciler.cli.watch import watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,6 +85,7 @@ _add(
         {
             "init": "asks a few questions",
             "init --yes --hostname access.example.com --topology failover": "takes the defaults for the rest",
+            "init --service": "a systemd unit for `reconciler watch`",
         }
     ),
 )
@@ -128,6 +130,20 @@ _add(
         },
         Exit.FINDINGS,
         Exit.STALE,
+        Exit.FAILED,
+    ),
+)
+_add(
+    "watch",
+    watch,
+    "Keep looking, and apply where it may.",
+    epilog(
+        {
+            "watch": "until it is stopped; the operator settings say what it may do",
+            "watch --once": "one turn, for a timer",
+            "watch --log json --listen 127.0.0.1:9999": "for a collector of logs; another port",
+        },
+        Exit.FINDINGS,
         Exit.FAILED,
     ),
 )

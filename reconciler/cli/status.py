@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import TYPE_CHECKING
 
 import typer  # noqa: TC002 - typer reads the annotations
 
+from reconciler.base.errors import UsageError
 from reconciler.cli.exits import Exit, worst
 from reconciler.cli.fleet import exits_of, open_scope
 from reconciler.cli.options import (
@@ -19,6 +22,12 @@ from reconciler.cli.options import (
 )
 from reconciler.cli.output import medium_of, write_json
 from reconciler.cli.session import session_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.engine.operator import OperatorSettings
+    from reconciler.report.status import Reconciliation
 
 
 def status(
@@ -37,9 +46,32 @@ def status(
     scope = open_scope(session_of(context), desired_state, revision, appliance, site)
     planned = scope.look()
     seen = planned.observation
-    document = status_of(scope.state, planned.plan, seen.stores, seen.failures, planned.classes, planned.requests)
+    known = _reconciliations(desired_state, scope.settings)
+    document = status_of(
+        scope.state, planned.plan, seen.stores, seen.failures, planned.classes, planned.requests, known
+    )
     if output_format is Format.JSON:
         write_json(document)
     else:
         sys.stdout.write(status_text(document, medium_of(sys.stdout)))
     return worst(*exits_of(planned))
+
+
+def _reconciliations(desired_state: Path, settings: OperatorSettings) -> dict[str, Reconciliation]:
+    """What the loop over this desired state last knew, by appliance; nothing where there is none."""
+    from reconciler.report.status import Reconciliation
+    from reconciler.watch.memory import memory_folder, read_watched
+    from reconciler.watch.sources import place_of
+
+    try:
+        watched = read_watched(memory_folder(settings, os.environ))
+    except UsageError:  # nothing says where its memory would be
+        return {}
+    if watched is None or watched.source.place != place_of(desired_state, settings):
+        return {}
+    return {
+        each.name: Reconciliation(
+            sync=each.sync.value, health=each.health.value, mode=each.mode, looked_at=each.looked_at
+        )
+        for each in watched.appliances
+    }

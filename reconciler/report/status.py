@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from reconciler.plan.model import AppliancePlan, Plan
     from reconciler.plan.requests import Standing
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 _DOING = {
     "create_self_signed": "being created",
     "create_request": "being requested",
@@ -102,6 +102,19 @@ class Due(PlanModel):
     """Name of the declared certificate that it concerns."""
 
 
+class Reconciliation(PlanModel):
+    """What the loop (`reconciler watch`) last knew of an appliance."""
+
+    sync: str
+    """Whether it held what is declared: Synced, OutOfSync or Unknown."""
+    health: str
+    """How it fared: Healthy, Progressing, Degraded or Suspended."""
+    mode: str
+    """What the loop may do with it: observe, plan or apply."""
+    looked_at: dt.datetime | None = None
+    """When the loop last looked, UTC; None where it has not yet."""
+
+
 class ApplianceStatus(PlanModel):
     """One appliance."""
 
@@ -121,6 +134,8 @@ class ApplianceStatus(PlanModel):
     """What falls due, the soonest first."""
     findings: tuple[Finding, ...] = ()
     """What concerns its live state."""
+    reconciliation: Reconciliation | None = None
+    """What the loop last knew of it; None where no loop has known it."""
 
 
 class Status(PlanModel):
@@ -143,6 +158,7 @@ def status_of(
     failures: Mapping[str, StoreError],
     classes: Mapping[str, Mapping[str, Classified]],
     requests: Mapping[str, Mapping[str, Standing]],
+    reconciliations: Mapping[str, Reconciliation] | None = None,
 ) -> Status:
     """Put together what is known of the fleet.
 
@@ -153,6 +169,7 @@ def status_of(
         failures: Why the others could not be observed.
         classes: What each live certificate is, by appliance and fingerprint; none for appliances that were not planned.
         requests: What each pending request is, likewise.
+        reconciliations: What the loop last knew of them, by appliance.
     """
     appliances = tuple(
         _appliance(
@@ -163,7 +180,7 @@ def status_of(
             failures.get(each.name),
             classes.get(each.name, {}),
             requests.get(each.name, {}),
-        )
+        ).model_copy(update={"reconciliation": (reconciliations or {}).get(each.name)})
         for each in plan.appliances
     )
     return Status(at=plan.made_at, appliances=appliances, findings=plan.findings)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from reconciler.report.page import Medium, Piece
-    from reconciler.report.status import ApplianceStatus, RequestRow, Row, ServedNow, Status
+    from reconciler.report.status import ApplianceStatus, Reconciliation, RequestRow, Row, ServedNow, Status
 
 _HEADINGS = (
     "Friendly Name",
@@ -31,6 +31,7 @@ _CLASS_INKS = {
     CertificateClass.RETIRED: Ink.BAD,
     CertificateClass.UNDECLARED: Ink.CHANGED,
 }
+_HEALTH_INKS = {"Healthy": Ink.GOOD, "Degraded": Ink.BAD, "Suspended": Ink.HELD}
 _LABELS = 21
 _NAMES = 30
 _SOON = 5
@@ -43,6 +44,8 @@ def status_text(status: Status, medium: Medium) -> str:
     for appliance in status.appliances:
         page.blank()
         page.write(Span(appliance.name, Ink.STRONG), f", site {appliance.site}" if appliance.site is not None else "")
+        if appliance.reconciliation:
+            _write_reconciliation(page, appliance.reconciliation)
         if appliance.problem:
             page.write(Span("could not be observed", Ink.BAD), indent=2)
         else:
@@ -50,6 +53,14 @@ def status_text(status: Status, medium: Medium) -> str:
     _write_due(page, status)
     write_findings(page, (*status.findings, *(each for one in status.appliances for each in one.findings)))
     return page.text()
+
+
+def _write_reconciliation(page: Page, known: Reconciliation) -> None:
+    when = f"looked at {words.instant(known.looked_at)}" if known.looked_at else "not looked at yet"
+    health = Span(known.health, _HEALTH_INKS.get(known.health, Ink.PLAIN))
+    page.write(
+        f"{known.sync}, ", health, f"; mode {known.mode}, {when}", indent=2, head=Span("watch", Ink.FAINT), column=8
+    )
 
 
 def _write_appliance(page: Page, appliance: ApplianceStatus) -> None:

@@ -1,0 +1,286 @@
+"""Where the loop takes the desired state from: the files of a folder, or a branch of a remote that is followed.
+
+Of a branch nothing is checked out: its commit is fetched into a reference of our own and read from there, so whoever
+works in the clone meets nothing of it. Where signatures are required, what is in force is always a signed commit.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import subprocess
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio import to_thread
+from watchfiles import awatch
+
+from reconciler.base.errors import ReconcilerError, UnreadableInput, UsageError
+from reconciler.base.text import printable
+from reconciler.desired.revision import open_repository, resolve
+from reconciler.engine.load import load_desired, signed_commit
+from reconciler.watch.reading import Reading, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from git import Repo
+
+    from reconciler.desired.state import DesiredState
+    from reconciler.engine.operator import OperatorSettings
+    from reconciler.engine.unattended import Follow
+    from reconciler.watch.reading import DesiredSource
+    from reconciler.watch.schedule import Chance
+
+_TICK = 3.0
+"""A folder is compared with what it was this often, in seconds: not every file system tells of changes, and a folder
+may be replaced as a whole."""
+_STEP, _DEBOUNCE = 200, 2000
+"""Milliseconds in which nothing more may change before files are read, and for which that is waited at most."""
+_PATIENCE = 120.0
+"""Seconds that a remote may take."""
+_CHANCE: Chance = random.SystemRandom().random
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_NEED_GIT = "name a folder in a clone of the repository, or leave out `follow` under `watch`"
+
+
+def place_of(path: Path, settings: OperatorSettings) -> str:
+    """What the source of a loop over a folder is called."""
+    follow = settings.watch.follow
+    return f"{follow.remote}/{follow.branch}" if follow else str(path.resolve())
+
+
+def source_of(path: Path, settings: OperatorSettings) -> DesiredSource:
+    """The source that the operator settings name.
+
+    Args:
+        path: Folder of the desired state.
+        settings: Operator settings.
+
+    Raises:
+        UnreadableInput: A branch is to be followed, and the folder is in no clone.
+        UsageError: The clone has no such remote.
+    """
+    signers = [Path(settings.require_signed)] if settings.require_signed is not None else []
+    place, follow = place_of(path, settings), settings.watch.follow
+    if follow is None:
+        return Folder(path, place, signers)
+    with open_repository(path, _NEED_GIT) as repository:
+        if follow.remote not in repository.git.remote().splitlines():
+            problem = f"the clone in {repository.working_tree_dir} has no remote {follow.remote}"
+            raise UsageError(problem, "check `remote` beneath `follow` in the operator settings")
+    return Branch(path, place, signers, follow)
+
+
+class _Commits:
+    """Reads commits; the one that was read last is kept, since most of the time nothing is new."""
+
+    def __init__(self, path: Path, signers: Sequence[Path]) -> None:
+        self._path, self._signers = path, signers
+        self._last: DesiredState | None = None
+
+    def read(self, revision: str | None) -> Reading:
+        """Read a commit, if it is signed by whom it has to be; None for that of the files as they lie there."""
+        signed_by: tuple[str, ...] = ()
+        if self._signers:
+            try:
+                signatures = signed_commit(self._path, revision, self._signers)
+            except ReconcilerError as error:
+                return Reading.refusal(Trouble.NOT_SIGNED, str(error), revision)
+            revision = signatures[0].commit
+            signed_by = tuple(dict.fromkeys(each.signer for each in signatures))
+        if self._last is None or revision is None or self._last.revision != revision:
+            try:
+                self._last = load_desired(self._path, revision)
+            except ReconcilerError as error:
+                trouble = Trouble.UNREACHABLE if revision is None else Trouble.BROKEN
+                return Reading.refusal(trouble, str(error), revision)
+        return Reading.of(self._last, signed_by)
+
+
+class Folder:
+    """The files as they lie in a folder; where signatures are required these have to be those of a signed `HEAD`.
+
+    Attributes:
+        place: The folder.
+    """
+
+    def __init__(self, path: Path, place: str, signers: Sequence[Path], tick: float = _TICK) -> None:
+        self.place = place
+        self._path, self._signers, self._tick = path, signers, tick
+        self._commits = _Commits(path, signers)
+        self._seen: object = None
+
+    async def read(self) -> Reading:
+        """The files as they are now."""
+        # Looked at first: what changes while they are read is a change that is waited for next.
+        self._seen = await to_thread.run_sync(self._look)
+        return await to_thread.run_sync(self._commits.read, None)
+
+    async def earlier(self, revision: str) -> Reading:
+        """The signed commit that was in force before."""
+        return await to_thread.run_sync(self._commits.read, revision)
+
+    async def wait(self) -> None:
+        """Return when a file has changed, or the folder is another, or `HEAD` is where signatures are required."""
+        while await to_thread.run_sync(self._look) == self._seen:
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Return after a change and the ones that follow it closely, or after a while."""
+        enough = anyio.Event()
+
+        async def end() -> None:
+            # Files are watched in a thread, which only looks at this, and which is waited for also when all ends.
+            try:
+                await anyio.sleep(self._tick)
+            finally:
+                enough.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(end)
+            changes = awatch(self._path, watch_filter=None, step=_STEP, debounce=_DEBOUNCE, stop_event=enough)
+            try:
+                async with aclosing(changes):
+                    await anext(changes, None)
+            except OSError:  # it is not there now, or there are too many watches
+                await enough.wait()
+            group.cancel_scope.cancel()
+
+    def _look(self) -> object:
+        """What tells one content of the folder from another, without reading any file."""
+        return sorted(_files(self._path)), _head(self._path) if self._signers else ""
+
+
+def _files(folder: Path) -> list[tuple[str, int, int, int]]:
+    found = []
+    for path, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            place = os.path.join(path, name)  # noqa: PTH118 - some thousands of them, every few seconds
+            try:
+                about = os.stat(place)  # noqa: PTH116 - as above
+            except OSError:
+                continue
+            is_file = name in files
+            found.append((place, about.st_ino, about.st_mtime_ns if is_file else 0, about.st_size if is_file else 0))
+    return found
+
+
+def _head(folder: Path) -> str:
+    try:
+        with open_repository(folder, _NEED_GIT) as repository:
+            return resolve(repository, "HEAD")
+    except UnreadableInput:
+        return ""
+
+
+class Branch:
+    """A branch of a remote, as it was fetched last.
+
+    Attributes:
+        place: Remote and branch.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        place: str,
+        signers: Sequence[Path],
+        follow: Follow,
+        chance: Chance = _CHANCE,
+    ) -> None:
+        self.place = place
+        self._path, self._follow, self._chance = path, follow, chance
+        self._commits = _Commits(path, signers)
+
+    async def read(self) -> Reading:
+        """Fetch the branch, and read its newest commit."""
+        fetch = _Fetch(self._path, self._follow)
+        try:
+            commit = await to_thread.run_sync(fetch.run, abandon_on_cancel=True)
+        except ReconcilerError as error:
+            return Reading.refusal(Trouble.UNREACHABLE, str(error))
+        finally:
+            fetch.end()
+        return await to_thread.run_sync(self._commits.read, commit)
+
+    async def earlier(self, revision: str) -> Reading:
+        """A commit that was fetched before."""
+        return await to_thread.run_sync(self._commits.read, revision)
+
+    async def wait(self) -> None:
+        """Return after about as long as the operator says: many loops are not to ask a remote all at once."""
+        await anyio.sleep(self._follow.every.total_seconds() * (0.9 + self._chance() / 5))
+
+
+class _Fetch:
+    """One `git fetch`, which can be ended from another thread."""
+
+    def __init__(self, path: Path, follow: Follow) -> None:
+        self._path, self._follow = path, follow
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended = False
+
+    def end(self) -> None:
+        """Have git end, if it runs: it takes its lock files along, which it could not if it were killed."""
+        self._ended = True
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+
+    def run(self) -> str:
+        """Fetch, and return the id of the commit.
+
+        Raises:
+            UnreadableInput: The remote cannot be asked, or has no such branch.
+        """
+        remote, branch = self._follow.remote, self._follow.branch
+        own = f"refs/reconciler/{remote}/{branch}"
+        with open_repository(self._path, _NEED_GIT) as repository:
+            self._fetch(repository, remote, f"+refs/heads/{branch}:{own}")
+            return resolve(repository, own)
+
+    def _fetch(self, repository: Repo, remote: str, refspec: str) -> None:
+        proxies = {name: os.environ[name] for each in _PROXIES for name in (each, each.lower()) if name in os.environ}
+        repository.git.update_environment(GIT_TERMINAL_PROMPT="0", LC_ALL="C", **proxies)
+        shallow = repository.git.rev_parse("--is-shallow-repository") == "true"
+        options = [
+            "--quiet",
+            "--no-tags",
+            "--no-auto-maintenance",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            # Or git would move the remote-tracking branch as well, which is for whoever works in the clone to do.
+            "--refmap=",
+            *(["--depth=1"] if shallow else []),
+        ]
+        started = repository.git.fetch(*options, "--", remote, refspec, as_process=True, istream=subprocess.DEVNULL)
+        self._process = process = started.proc
+        if self._ended:  # before it was started
+            process.terminate()
+        try:
+            _, told = process.communicate(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.communicate()
+            problem = f"{self._place} cannot be fetched: the remote has not answered in {_PATIENCE:.0f} seconds"
+            raise UnreadableInput(problem, _REMEDY) from None
+        if process.returncode:
+            raise UnreadableInput(f"{self._place} cannot be fetched: {_why(told)}", _REMEDY)
+
+    @property
+    def _place(self) -> str:
+        return f"{self._follow.remote}/{self._follow.branch}"
+
+
+_REMEDY = "it is asked again; see whether `git fetch` works in the clone for whoever runs the reconciler"
+
+
+def _why(told: bytes) -> str:
+    """The first thing that git calls fatal, without the password that a URL may hold."""
+    lines = [line.strip() for line in told.decode("utf-8", "replace").splitlines() if line.strip()]
+    fatal = [line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: ")]
+    line = next(iter((*fatal, *lines)), "git does not say why")
+    return printable(re.sub(r"//[^/@\s]*@", "//", line))

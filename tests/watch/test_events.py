@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from reconciler.base.errors import ReconcilerError, SecretUnavailable
+from reconciler.base.references import EnvironmentSecret
+from reconciler.live.network import Network
+from reconciler.watch import events
+from reconciler.watch.events import Lines, LogFormat, Webhook, webhook_of
+from reconciler.watch.model import Event, EventKind
+from tests.watch.receiver import SECRET, listening
+from tests.watch.sample import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+EVENT = Event(at=NOW, kind=EventKind.SYNC, appliance="east-1", before="Synced", after="OutOfSync", message="a \x1b b")
+
+
+class TestLines:
+    def told(self, log_format: LogFormat, event: Event = EVENT) -> str:
+        stream = io.StringIO()
+        Lines(stream, log_format, lambda: NOW).tell(event)
+        return stream.getvalue()
+
+    def test_programs_get_a_document(self) -> None:
+        line = self.told(LogFormat.JSON)
+        assert line.count("\n") == 1
+        assert line.isascii()
+        assert Event.model_validate_json(line) == EVENT
+
+    def test_people_get_a_sentence(self) -> None:
+        at = NOW.isoformat().replace("+00:00", "Z")
+        assert self.told(LogFormat.CONSOLE) == f"{at} east-1 sync: Synced -> OutOfSync - a \\x1b b\n"
+        source = Event(at=NOW, kind=EventKind.SOURCE, after="abc")
+        assert self.told(LogFormat.CONSOLE, source) == f"{at} source: abc\n"
+
+    @pytest.mark.parametrize("log_format", LogFormat)
+    def test_warnings_of_the_program_stand_there_too(self, log_format: LogFormat) -> None:
+        stream = io.StringIO()
+        logger, lines = logging.getLogger("reconciler.test"), Lines(stream, log_format, lambda: NOW)
+        logger.addHandler(lines)
+        logger.info("not this")
+        logger.warning("it is %s", "late\n")
+        logger.error("unexpected", exc_info=ValueError(SECRET))
+        logger.removeHandler(lines)
+        first, second = stream.getvalue().splitlines()
+        assert SECRET not in second
+        assert "unexpected: ValueError, told in full by `reconciler --debug watch`" in second
+        if log_format is LogFormat.JSON:
+            at = NOW.isoformat().replace("+00:00", "Z")
+            assert json.loads(first) == {"at": at, "kind": "log", "level": "warning", "message": "it is late\n"}
+        else:
+            assert first.endswith(r"warning: it is late\n")
+
+    def test_a_reader_that_has_gone_changes_nothing(self) -> None:
+        stream = io.StringIO()
+        stream.close()
+        Lines(stream, LogFormat.JSON, lambda: NOW).tell(EVENT)
+
+
+@asynccontextmanager
+async def posting(webhook: Webhook) -> AsyncIterator[Webhook]:
+    """Everything is posted when the block is left."""
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(webhook.run)
+            yield webhook
+            webhook.close()
+
+
+def event(after: str, kind: EventKind = EventKind.HEALTH) -> Event:
+    return EVENT.model_copy(update={"kind": kind, "after": after})
+
+
+@pytest.mark.anyio
+class TestWebhook:
+    async def test_what_matters_is_posted_in_its_order(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # the operator has not allowed it
+        with listening() as receiver:
+            async with posting(Webhook(receiver.url, receiver.network)) as webhook:
+                await anyio.sleep(0.1)
+                for kind in EventKind:
+                    webhook.tell(event(kind.value, kind))
+        assert [each.after for each in receiver.bodies] == ["sync", "health", "source", "apply"]
+
+    async def test_it_is_tried_again_where_that_may_help(self, caplog: pytest.LogCaptureFixture) -> None:
+        with listening() as receiver:
+            receiver.answers = [500, 429, 204, 404, 302]
+            async with posting(Webhook(receiver.url, receiver.network, (0, 0, 0))) as webhook:
+                for after in "abcd":
+                    webhook.tell(event(after))
+        assert "".join(each.after for each in receiver.bodies) == "aaabcd"
+        assert [each.getMessage() for each in caplog.records] == [
+            "the webhook does not take events: it answers 404",
+            "the webhook takes events again; 2 events did not reach it",
+        ]
+
+    async def test_a_server_that_is_gone_is_told_without_its_url(self, caplog: pytest.LogCaptureFixture) -> None:
+        with listening() as receiver:
+            pass
+        async with posting(Webhook(receiver.url, receiver.network, (0,))) as webhook:
+            webhook.tell(event("a"))
+        assert [each.getMessage() for each in caplog.records] == ["the webhook does not take events: ConnectError"]
+        assert SECRET not in caplog.text
+
+    async def test_what_does_not_fit_is_lost_and_counted(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(events, "_QUEUE", 3)
+        with listening() as receiver:
+            webhook = Webhook(receiver.url, receiver.network)
+            for after in "abcde":
+                webhook.tell(event(after))
+            async with posting(webhook):
+                pass
+        assert "".join(each.after for each in receiver.bodies) == "abc"
+        assert caplog.messages == ["the webhook takes events again; 2 events did not reach it"]
+
+    async def test_a_host_may_be_reached_elsewhere(self) -> None:
+        with listening() as receiver:
+            async with posting(Webhook(f"http://localhost/hook/{SECRET}", receiver.network)) as webhook:
+                webhook.tell(event("a"))
+        assert receiver.hosts == ["localhost"]
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        (f"https://elsewhere.example.com/{SECRET}", "the host of the webhook's URL is not among"),
+        (f"http://chat.example.com/{SECRET}", "begins with http://"),
+        (f"ftp://chat.example.com/{SECRET}", "is not a URL"),
+        (SECRET, "is not a URL"),
+        (f"https://{SECRET}", "is not among"),
+        (f"https://{SECRET}\0", "is not a URL"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_and_not_shown(url: str, why: str, tmp_path: Path) -> None:
+    network = Network(frozenset({"chat.example.com:443", "chat.example.com:80"}))
+    with pytest.raises(ReconcilerError) as refused:
+        webhook_of(EnvironmentSecret(env="HOOK"), network, {"HOOK": url}, tmp_path)
+    assert why in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+def test_the_secret_may_not_be_there_or_not_be_wanted(tmp_path: Path) -> None:
+    assert webhook_of(None, Network(), {}, tmp_path) is None
+    with pytest.raises(SecretUnavailable):
+        webhook_of(EnvironmentSecret(env="HOOK"), Network(), {}, tmp_path)
+    network = Network(frozenset({"chat.example.com:443"}))
+    assert webhook_of(EnvironmentSecret(env="HOOK"), network, {"HOOK": f"https://chat.example.com/{SECRET}"}, tmp_path)

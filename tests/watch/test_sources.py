@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import timedelta
+from socket import create_server
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from reconciler.base.errors import ReconcilerError
+from reconciler.engine.operator import OperatorSettings
+from reconciler.engine.unattended import Follow, Unattended
+from reconciler.watch import sources
+from reconciler.watch.reading import Trouble
+from reconciler.watch.sources import Branch, Folder, place_of, source_of
+from tests.support.signing import SshKey, git
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from reconciler.watch.reading import DesiredSource, Reading
+
+pytestmark = pytest.mark.anyio
+TICK = 0.2
+
+
+@pytest.fixture(scope="module")
+def alice(tmp_path_factory: pytest.TempPathFactory) -> SshKey:
+    return SshKey.make(tmp_path_factory.mktemp("ssh"), "alice")
+
+
+@pytest.fixture
+def signers(tmp_path: Path, alice: SshKey) -> Path:
+    path = tmp_path / "signers"
+    allow(path, "alice", alice)
+    return path
+
+
+def allow(signers: Path, name: str, key: SshKey) -> None:
+    signers.write_text(f"{name}@example.com {key.public}\n")
+
+
+def declare(folder: Path, renew_before: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "fleet.yaml").write_text(f"policy: {{renew_before: {renew_before}}}\n")
+    (folder / "appliances").mkdir(exist_ok=True)
+    store = "store: {driver: directory, path: ../../../stores/lab}\nclient_software: none\ncertificates: []\n"
+    (folder / "appliances/lab.yaml").write_text(f"hostname: lab.example.com\n{store}")
+
+
+def days(reading: Reading) -> int:
+    assert reading.state is not None, reading.message
+    return reading.state.policy.renew_before.days
+
+
+def trouble(reading: Reading) -> tuple[Trouble | None, str | None]:
+    assert reading.state is None
+    return reading.trouble, reading.refused
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """A remote, somebody's clone from which commits are pushed, and the clone that a loop works with."""
+
+    remote: Path
+    author: Path
+    clone: Path
+
+    @classmethod
+    def make(cls, root: Path, *options: str) -> Hosted:
+        hosted = cls(root / "remote.git", root / "author", root / "clone")
+        git(root, "init", "-q", "--bare", "-b", "main", str(hosted.remote))
+        git(root, "init", "-q", "-b", "main", str(hosted.author))
+        git(hosted.author, "remote", "add", "origin", hosted.url)
+        hosted.push("30d")
+        hosted.push("31d")
+        git(root, "clone", "-q", *options, hosted.url, str(hosted.clone))
+        return hosted
+
+    @property
+    def url(self) -> str:
+        return f"file://{self.remote}"
+
+    def push(self, renew_before: str, *options: str, also: Callable[[Path], object] | None = None) -> str:
+        folder = self.author / "desired-state"
+        declare(folder, renew_before)
+        if also:
+            also(folder)
+        git(self.author, "add", "-A")
+        git(self.author, *options, "commit", "-q", "-m", renew_before)
+        git(self.author, "push", "-q", "--force", "origin", "main")
+        return git(self.author, "rev-parse", "HEAD")
+
+    def follow(self, signers: Sequence[Path] = (), branch: str = "main") -> Branch:
+        follow = Follow(branch=branch, every=timedelta(seconds=1))
+        return Branch(self.clone / "desired-state", f"origin/{branch}", signers, follow, lambda: 0.5)
+
+
+class TestBranch:
+    async def test_the_newest_commit_is_read_and_the_clone_stays_as_it_is(self, tmp_path: Path) -> None:
+        hosted = Hosted.make(tmp_path)
+        git(hosted.clone, "config", "fetch.prune", "true")
+        source = hosted.follow()
+        assert days(await source.read()) == 31
+        before = [git(hosted.clone, "rev-parse", each) for each in ("HEAD", "origin/main")]
+        (hosted.clone / "desired-state/fleet.yaml").write_text("half an ed")
+        commit = hosted.push("32d")
+        git(hosted.author, "push", "-q", "origin", "main:other", "main:refs/tags/v1")
+        reading = await source.read()
+        assert (days(reading), reading.state and reading.state.revision) == (32, commit)
+        assert [git(hosted.clone, "rev-parse", each) for each in ("HEAD", "origin/main")] == before
+        assert (hosted.clone / "desired-state/fleet.yaml").read_text() == "half an ed"
+        assert not (hosted.clone / ".git/FETCH_HEAD").exists()
+        assert git(hosted.clone, "for-each-ref", "--format=%(refname)").splitlines() == [
+            "refs/heads/main",
+            "refs/reconciler/origin/main",
+            "refs/remotes/origin/HEAD",
+            "refs/remotes/origin/main",
+        ]
+
+    async def test_what_is_read_already_is_not_read_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        source = Hosted.make(tmp_path).follow()
+        first = await source.read()
+        monkeypatch.delattr(sources, "load_desired")
+        assert (await source.read()).state is first.state
+
+    async def test_history_may_be_rewritten(self, tmp_path: Path) -> None:
+        hosted = Hosted.make(tmp_path)
+        source = hosted.follow()
+        await source.read()
+        git(hosted.author, "reset", "-q", "--hard", "HEAD~1")
+        hosted.push("40d")
+        assert days(await source.read()) == 40
+
+    async def test_a_shallow_clone_stays_shallow(self, tmp_path: Path) -> None:
+        hosted = Hosted.make(tmp_path, "--depth=1")
+        source = hosted.follow()
+        for renew_before in (41, 42):
+            hosted.push(f"{renew_before}d")
+        assert days(await source.read()) == 42
+        assert git(hosted.clone, "rev-list", "--count", "refs/reconciler/origin/main") == "1"
+
+    async def test_a_remote_that_is_gone_and_comes_back(self, tmp_path: Path) -> None:
+        hosted = Hosted.make(tmp_path)
+        source = hosted.follow()
+        known = await source.read()
+        assert known.state is not None
+        hosted.remote.rename(tmp_path / "elsewhere")
+        reading = await source.read()
+        assert trouble(reading) == (Trouble.UNREACHABLE, None)
+        assert reading.message.startswith("origin/main cannot be fetched: '")
+        assert "it is asked again" in reading.message
+        assert days(await source.earlier(str(known.state.revision))) == 31
+        (tmp_path / "elsewhere").rename(hosted.remote)
+        assert days(await source.read()) == 31
+
+    async def test_a_branch_that_is_not_there(self, tmp_path: Path) -> None:
+        reading = await Hosted.make(tmp_path).follow(branch="release").read()
+        assert trouble(reading) == (Trouble.UNREACHABLE, None)
+        assert "couldn't find remote ref refs/heads/release" in reading.message
+
+    async def test_a_password_in_a_url_is_not_told(self, tmp_path: Path) -> None:
+        hosted = Hosted.make(tmp_path)
+        git(hosted.clone, "remote", "set-url", "origin", "https://bot:hunter2@127.0.0.1:1/fleet.git")
+        reading = await hosted.follow().read()
+        assert reading.trouble is Trouble.UNREACHABLE
+        assert "hunter2" not in reading.message
+        assert sources._why(b"x\nfatal: 'ssh://bot:hunter2@host/\x1b'\n") == r"'ssh://host/\x1b'"  # noqa: SLF001
+        assert sources._why(b"") == "git does not say why"  # noqa: SLF001
+
+    async def test_a_remote_that_does_not_answer_is_given_up(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sources, "_PATIENCE", 0.5)
+        hosted = Hosted.make(tmp_path)
+        with create_server(("127.0.0.1", 0)) as silent:
+            git(hosted.clone, "remote", "set-url", "origin", f"git://127.0.0.1:{silent.getsockname()[1]}/fleet.git")
+            reading = await hosted.follow().read()
+        assert trouble(reading) == (Trouble.UNREACHABLE, None)
+        assert "has not answered" in reading.message
+
+    async def test_a_fetch_ends_with_whoever_waits_for_it(self, tmp_path: Path) -> None:
+        hosted = Hosted.make(tmp_path)
+        with create_server(("127.0.0.1", 0)) as silent:
+            git(hosted.clone, "remote", "set-url", "origin", f"git://127.0.0.1:{silent.getsockname()[1]}/fleet.git")
+            with anyio.move_on_after(0.5) as scope:
+                await hosted.follow().read()
+            assert scope.cancelled_caught
+            with anyio.fail_after(5):
+                while "git" in _children():  # noqa: ASYNC110 - nobody tells
+                    await anyio.sleep(0.05)
+
+    async def test_a_fetch_that_is_given_up_before_it_begins_ends_at_once(self, tmp_path: Path) -> None:
+        hosted = Hosted.make(tmp_path)
+        fetch = sources._Fetch(hosted.clone, Follow(branch="main"))  # noqa: SLF001
+        with create_server(("127.0.0.1", 0)) as silent:
+            git(hosted.clone, "remote", "set-url", "origin", f"git://127.0.0.1:{silent.getsockname()[1]}/fleet.git")
+            fetch.end()
+            with anyio.fail_after(5), pytest.raises(ReconcilerError, match="cannot be fetched"):
+                await anyio.to_thread.run_sync(fetch.run, abandon_on_cancel=True)
+
+    async def test_nothing_that_nobody_vouches_for_comes_in_force(
+        self, tmp_path: Path, signers: Path, alice: SshKey
+    ) -> None:
+        hosted = Hosted.make(tmp_path)
+        source = hosted.follow([signers])
+        signed = hosted.push("33d", *alice.options)
+        reading = await source.read()
+        assert (days(reading), reading.signed_by) == (33, ("alice@example.com",))
+        unsigned = hosted.push("34d")
+        reading = await source.read()
+        assert trouble(reading) == (Trouble.NOT_SIGNED, unsigned)
+        assert "is not signed" in reading.message
+        assert days(await source.earlier(signed)) == 33
+        allow(signers, "bob", SshKey.make(tmp_path, "bob"))
+        assert trouble(await source.earlier(signed)) == (Trouble.NOT_SIGNED, signed)
+
+    async def test_a_broken_commit_says_which_it_is(self, tmp_path: Path) -> None:
+        hosted = Hosted.make(tmp_path)
+        source = hosted.follow()
+        broken = hosted.push("35d", also=lambda folder: (folder / "fleet.yaml").write_text("policy: {"))
+        assert trouble(await source.read()) == (Trouble.BROKEN, broken)
+        gone = hosted.push("36d", also=shutil.rmtree)
+        reading = await source.read()
+        assert trouble(reading) == (Trouble.BROKEN, gone)
+        assert "there is no folder desired-state" in reading.message
+        hosted.push("37d")
+        assert days(await source.read()) == 37
+
+    async def test_it_waits_about_as_long_as_it_is_told(self, tmp_path: Path) -> None:
+        hosted = Hosted.make(tmp_path)
+        began = anyio.current_time()
+        await hosted.follow().wait()
+        assert 0.9 <= anyio.current_time() - began < 2
+
+
+class TestFolder:
+    async def wait(self, source: DesiredSource, change: Callable[[], object]) -> None:
+        """The source returns after a change, and not before."""
+        with anyio.fail_after(8):
+            async with anyio.create_task_group() as group:
+
+                async def wait() -> None:
+                    await source.wait()
+                    assert changed
+                    group.cancel_scope.cancel()
+
+                changed = False
+                group.start_soon(wait)
+                await anyio.sleep(2 * TICK)
+                changed = True
+                change()
+
+    async def test_an_edit_is_noticed_at_once(self, tmp_path: Path) -> None:
+        folder = tmp_path / "desired-state"
+        declare(folder, "30d")
+        source = Folder(folder, str(folder), (), tick=60)
+        assert days(await source.read()) == 30
+        await self.wait(source, lambda: declare(folder, "45d"))
+        assert days(await source.read()) == 45
+
+    async def test_a_change_while_it_is_read_is_not_missed(self, tmp_path: Path) -> None:
+        folder = tmp_path / "desired-state"
+        declare(folder, "30d")
+        source = Folder(folder, str(folder), (), tick=60)
+        await source.read()
+        declare(folder, "145d")
+        with anyio.fail_after(1):
+            await source.wait()
+
+    async def test_the_folder_may_be_replaced_and_be_gone_meanwhile(self, tmp_path: Path) -> None:
+        folder = tmp_path / "desired-state"
+        declare(folder, "30d")
+        source = Folder(folder, str(folder), (), tick=TICK)
+        await source.read()
+
+        def swap() -> None:
+            declare(tmp_path / "next", "46d")
+            folder.rename(tmp_path / "last")
+            (tmp_path / "next").rename(folder)
+
+        await self.wait(source, swap)
+        assert days(await source.read()) == 46
+        await self.wait(source, lambda: shutil.rmtree(folder))
+        assert trouble(await source.read()) == (Trouble.UNREACHABLE, None)
+        await self.wait(source, lambda: declare(folder, "47d"))
+        assert days(await source.read()) == 47
+
+    async def test_a_link_may_lead_elsewhere(self, tmp_path: Path) -> None:
+        folder = tmp_path / "desired-state"
+        declare(tmp_path / "one", "30d")
+        declare(tmp_path / "two", "48d")
+        (tmp_path / "one/dangling").symlink_to("nowhere")
+        folder.symlink_to("one")
+        source = Folder(folder, str(folder), (), tick=TICK)
+        await source.read()
+
+        def switch() -> None:
+            (tmp_path / "new").symlink_to("two")
+            (tmp_path / "new").rename(folder)
+
+        await self.wait(source, switch)
+        assert days(await source.read()) == 48
+
+    async def test_a_broken_file_is_told(self, tmp_path: Path) -> None:
+        folder = tmp_path / "desired-state"
+        declare(folder, "30d")
+        (folder / "fleet.yaml").write_text("policy: {")
+        assert trouble(await Folder(folder, "", ()).read())[0] is Trouble.BROKEN
+
+    async def test_only_what_is_committed_and_signed_comes_in_force(
+        self, tmp_path: Path, signers: Path, alice: SshKey
+    ) -> None:
+        root, folder = tmp_path / "root", tmp_path / "root/desired-state"
+        root.mkdir()
+        declare(folder, "30d")
+        source = Folder(folder, str(folder), [signers], tick=TICK)
+        assert trouble(await source.read())[0] is Trouble.NOT_SIGNED
+
+        def commit() -> None:
+            git(root, "add", "-A")
+            git(root, *alice.options, "commit", "-q", "-m", "Declare")
+
+        git(root, "init", "-q")
+        commit()
+        first = await source.read()
+        assert first.state is not None
+        assert (days(first), first.signed_by) == (30, ("alice@example.com",))
+        await self.wait(source, lambda: declare(folder, "49d"))
+        assert trouble(await source.read())[0] is Trouble.NOT_SIGNED
+        assert days(await source.earlier(str(first.state.revision))) == 30
+        await self.wait(source, commit)
+        assert days(await source.read()) == 49
+
+
+def test_the_settings_say_what_is_followed(tmp_path: Path, signers: Path) -> None:
+    hosted = Hosted.make(tmp_path)
+    folder = hosted.clone / "desired-state"
+    plain = OperatorSettings(require_signed=str(signers))
+    assert isinstance(source_of(folder, plain), Folder)
+    assert place_of(folder, plain) == str(folder)
+    followed = OperatorSettings(watch=Unattended(follow=Follow(branch="main")))
+    assert isinstance(source_of(folder, followed), Branch)
+    assert source_of(folder, followed).place == "origin/main"
+    elsewhere = OperatorSettings(watch=Unattended(follow=Follow(branch="main", remote="upstream")))
+    with pytest.raises(ReconcilerError, match="has no remote upstream - check `remote` beneath `follow`"):
+        source_of(folder, elsewhere)
+    with pytest.raises(ReconcilerError, match="is not in a git repository"):
+        source_of(tmp_path, followed)
+
+
+def _children() -> set[str]:
+    names = set()
+    for each in os.listdir("/proc"):  # noqa: PTH208 - names
+        try:
+            with open(f"/proc/{each}/stat") as file:  # noqa: PTH123
+                name, parent = file.read().split(")")[0].split("(")[1], 0
+            with open(f"/proc/{each}/status") as file:  # noqa: PTH123
+                parent = next(int(line.split()[1]) for line in file if line.startswith("PPid:"))
+        except (OSError, IndexError, StopIteration):
+            continue
+        if parent == os.getpid():
+            names.add(name)
+    return names
