@@ -205,10 +205,12 @@ def _with_the_same_key(
     """Wait or ask with the key of the committed answer; None where it only waits in a request that does not fit."""
     due, key = found.target.due, leaf.public_key
     asking = [(name, request) for name, request in pending if request.public_key == key]
-    for name, request in asking:
-        if name not in found.copies:
-            return replace(found, awaited=Awaited(name, request, due))
     holders = {name: row.fingerprint for name, store in seen.items() if (row := _with_key(store, key))}
+    for name, request in asking:
+        # Where a person has to import the answer, nobody knows when that will use the request up.
+        by_hand = name in holders and Operation.IMPORT not in seen[name].offers
+        if by_hand or name not in found.copies:
+            return replace(found, awaited=Awaited(name, request, due))
     first = [name for name, _ in asking] or [*holders]
 
     def preference(name: str) -> tuple[bool, bool]:
@@ -221,7 +223,7 @@ def _with_the_same_key(
         return None
     # Importing the answer uses a request up that has its key, and only then is another made; where the import is held,
     # the request is still there, and another one would be one too many.
-    importers = [name for name, _ in asking[:1]] + ([maker] if maker in found.copies else [])
+    importers = [name for name, _ in asking[:1]] + ([] if maker in holders else [maker])
     after = tuple(action_id(each, "import", found.target.name) for each in dict.fromkeys(importers))
     return replace(found, making=Making(maker, due, key, holders.get(maker, leaf.fingerprint), after))
 

@@ -66,7 +66,9 @@ def at_once(sites: tuple[Site, Site], late: float) -> list[Ran]:
         second = pool.submit(sites[1].start, "apply", "--yes")
         ran = [first.result(), second.result()]
     for each in ran:
-        assert each.code in {Exit.DONE, Exit.STALE}, each.out + each.err
+        # One may look just when the other has had a certificate made and has not remembered it: it sends nothing then.
+        untrusted = each.code == Exit.COULD_NOT and "presents a certificate that is not trusted" in each.out
+        assert untrusted or each.code in {Exit.DONE, Exit.STALE}, each.out + each.err
         assert not each.err
     return ran
 
