@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+COVERAGE := --cov --cov-report=term:skip-covered
 READY := $(VENV)/.ready
 
 .PHONY: demo test check prove bench example schemas clean
@@ -15,7 +16,7 @@ demo: $(READY) ## the whole story on stores in a temporary place
 	$(BIN)/reconciler demo
 
 test: $(READY) ## all tests but the long proofs, with coverage
-	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not prove' --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not prove' $(COVERAGE)
 
 check: $(READY) ## style, types, rooms, schema drift, README commands, workflows
 	$(BIN)/ruff check .

@@ -484,7 +484,7 @@ def run_at_random(machine: type[Fleet], examples: int, *, steps: int = 15, **mor
 
 @pytest.mark.prove
 @pytest.mark.parametrize(
-    ("machine", "examples", "steps"), [(Fleet, 250, 20), (FleetOnDisk, 40, 15), (FleetInLab, 15, 12)]
+    ("machine", "examples", "steps"), [(Fleet, 120, 20), (FleetOnDisk, 25, 15), (FleetInLab, 10, 12)]
 )
 def test_no_history_harms_or_loses_anything(
     machine: type[Fleet], examples: int, steps: int, record_property: Callable[[str, object], None]
