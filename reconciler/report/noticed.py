@@ -60,11 +60,26 @@ def _whose(places: Mapping[str, list[str | None]]) -> str:
     return " and ".join(f"{clients_of(names)} on {place}" if place else clients_of(names) for place, names in first)
 
 
+def loses(row: ServedName) -> bool:
+    """Whether a name loses its last good certificate."""
+    return any(each.good for each in row.before) and not any(each.good for each in row.after)
+
+
+def gets_worse(row: ServedName) -> bool:
+    """Whether something that is not good comes, or is likelier to be served since something good goes."""
+    before, bad = ({each.certificate for each in row.before if each.good is good} for good in (True, False))
+    bad_after = {each.certificate for each in row.after if not each.good}
+    goes = before - {each.certificate for each in row.after}
+    return bool(bad_after - bad or (goes and bad_after))
+
+
 def _rank(row: ServedName) -> int:
-    """Where what happens to a name stands: nothing served any more, then what is not good, then the rest."""
-    if row.before and not row.after:
+    """Where what happens to a name stands: a loss, what gets worse, what is not good anyway, the rest."""
+    if loses(row) or (row.before and not row.after):
         return 0
-    return 2 if all(each.good for each in row.after) else 1
+    if gets_worse(row):
+        return 1
+    return 3 if all(each.good for each in row.after) else 2
 
 
 def clients_of(names: Iterable[str | None]) -> str:

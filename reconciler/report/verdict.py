@@ -14,7 +14,7 @@ from reconciler.base.findings import Severity
 from reconciler.plan.model import Flag, Progress, Remove, RemoveRequest, State
 from reconciler.report import words
 from reconciler.report.later import root_holds
-from reconciler.report.noticed import clients_of, is_held_from_clients
+from reconciler.report.noticed import clients_of, gets_worse, is_held_from_clients, loses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,10 +66,10 @@ def _against(plan: Plan) -> Iterator[str]:
     if unplanned:
         yield f"nothing is known of {words.counted(unplanned, 'appliance')}"
     rows = [row for each in plan.appliances for row in each.serving]
-    lost = [row.name for row in rows if _loses(row)]
+    lost = [row.name for row in rows if loses(row)]
     if lost:
         yield f"{clients_of(lost)} lose their last good certificate"
-    worse = [row.name for row in rows if not _loses(row) and _gets_worse(row)]
+    worse = [row.name for row in rows if not loses(row) and gets_worse(row)]
     if worse:
         yield f"{clients_of(worse)} may be served a certificate that is not good"
     if plan.as_of or plan.basis.replaced:
@@ -78,20 +78,8 @@ def _against(plan: Plan) -> Iterator[str]:
         yield f"only {words.several(plan.basis.only)} was asked for, and nothing is said of other appliances"
 
 
-def _loses(row: ServedName) -> bool:
-    return any(each.good for each in row.before) and not any(each.good for each in row.after)
-
-
-def _gets_worse(row: ServedName) -> bool:
-    """Whether something that is not good comes, or is likelier to be served since something good goes."""
-    before, bad = ({each.certificate for each in row.before if each.good is good} for good in (True, False))
-    bad_after = {each.certificate for each in row.after if not each.good}
-    goes = before - {each.certificate for each in row.after}
-    return bool(bad_after - bad or (goes and bad_after))
-
-
 def _stays_bad(row: ServedName) -> bool:
-    return not any(each.good for each in (*row.before, *row.after)) and not _gets_worse(row)
+    return not any(each.good for each in (*row.before, *row.after)) and not gets_worse(row)
 
 
 def _effect(plan: Plan) -> str:

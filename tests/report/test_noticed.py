@@ -111,8 +111,16 @@ def test_certificates_that_do_not_cover_their_names_are_alike() -> None:
 
 
 def test_what_is_worst_comes_first_since_long_lists_are_cut() -> None:
-    rows = [_row((OLD,), (NEW,), "a"), _row((OLD,), (FACTORY,), "b"), _row((OLD,), (), "c"), _row((), (), "d")]
-    assert [sentence.split()[2] for sentence in _noticed(_part(*rows))] == ["c", "b", "a", "d"]
+    rows = [
+        _row((OLD,), (NEW,), "good"),
+        _row((FACTORY, UNKNOWN), (FACTORY,), "bad-anyway"),
+        _row((OLD,), (OLD, UNKNOWN), "worse"),
+        _row((OLD,), (FACTORY,), "lost"),
+        _row((OLD,), (), "gone"),
+        _row((), (), "nothing"),
+    ]
+    told = [sentence.split()[2] for sentence in _noticed(_part(*rows))]
+    assert told == ["lost", "gone", "worse", "bad-anyway", "good", "nothing"]
 
 
 def _held(kind: type[SetDefault | CreateSelfSigned], code: str, until: dt.datetime | None) -> Action:
