@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from reconciler.base.text import instant
 from reconciler.pki.chain import ChainBuilder
 from reconciler.pki.names import covers
 from reconciler.plan.model import Reason
@@ -126,8 +127,3 @@ class Judge:
 def _untrusted(build: Build, root: str) -> Reason:
     sentence = f"the software build of {instant(build.installed_at)} does not trust {root}"
     return Reason(code="untrusted-by-clients", sentence=sentence)
-
-
-def instant(value: dt.datetime) -> str:
-    """An instant for people: `2026-11-23 12:00 UTC`."""
-    return f"{value:%Y-%m-%d %H:%M} UTC"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from reconciler.base.findings import Finding, Rule, found
+from reconciler.base.text import instant
 from reconciler.plan.by_hand import ask_for_build
-from reconciler.plan.goodness import instant
 from reconciler.plan.model import (
     Action,
     ByHand,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from reconciler.base.findings import Finding, found
 from reconciler.base.references import format_duration
+from reconciler.base.text import instant
 from reconciler.pki.chain import may_have_issued
 from reconciler.plan.asking import withdrawal
-from reconciler.plan.goodness import instant
 from reconciler.plan.matching import CertificateClass
 from reconciler.plan.model import (
     Action,

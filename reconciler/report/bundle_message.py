@@ -11,7 +11,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from reconciler.report.bundle_files import shown
-from reconciler.report.words import counted, instant
+from reconciler.report.words import counted, gmt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -134,7 +134,7 @@ def _described(certificate: Certificate, file: str) -> str:
         (
             f"Issued To: {shown(certificate.subject.display)}",
             f"Issued By: {shown(certificate.issuer.display)}",
-            f"Expiration: {instant(certificate.not_after)}",
+            f"Expiration: {gmt(certificate.not_after)}",
             f"SHA-256: {certificate.fingerprint}",
             f"File: {file}",
         ),

@@ -28,7 +28,7 @@ _HEADER: list[Cell] = [[Span(each, Ink.FAINT)] for each in ("Asked for", "Presen
 def doctor_text(document: Doctor, medium: Medium) -> str:
     """Every appliance, then errors of the desired state, the sum last."""
     page = Page(medium)
-    page.write(Span("Doctor", Ink.STRONG), f" {words.instant(document.at)}")
+    page.write(Span("Doctor", Ink.STRONG), f" {words.utc(document.at)}")
     for appliance in document.appliances:
         page.blank()
         page.write(Span(appliance.name, Ink.STRONG), f", site {appliance.site}" if appliance.site is not None else "")
@@ -83,7 +83,7 @@ def _cells(row: PresentedFor, shown: PresentedCertificate) -> list[Cell]:
     return [
         [Span(_name(row), Ink.STRONG)],
         [f"{shown.label} [{words.short(shown.fingerprint)}]"],
-        [words.instant(shown.expiration)],
+        [words.utc(shown.expiration)],
         _remarks(shown),
     ]
 
@@ -91,7 +91,7 @@ def _cells(row: PresentedFor, shown: PresentedCertificate) -> list[Cell]:
 def _write_row(page: Page, row: PresentedFor, shown: PresentedCertificate) -> None:
     """One name on lines of its own, for a page that the table does not fit."""
     identity = Span(f" [{words.short(shown.fingerprint)}]", Ink.FAINT)
-    until = f" until {words.instant(shown.expiration)}"
+    until = f" until {words.utc(shown.expiration)}"
     page.write(shown.label, identity, until, indent=4, head=Span(_name(row), Ink.STRONG), column=_NAMES)
     for remark in _remarks(shown):
         page.write(remark, indent=4 + _NAMES)

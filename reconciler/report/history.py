@@ -1,4 +1,4 @@
-"""What was applied when, as a document: one entry per journal, the latest first.
+"""What was applied when, as a document, the latest first: one entry per journal, but one for all that failed alike.
 
 `history --format json` is this document as it is; the text is rendered from it.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from reconciler.apply.history import Entry, Noted
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 _WORDS = {
     "create_self_signed": "create {}",
     "create_request": "request {}",
@@ -90,6 +90,10 @@ class Apply(PlanModel):
     """Digest of the plan."""
     done: int
     """How many actions are known to be done."""
+    times: int = 1
+    """How often the same was tried in a row, and failed in the same way; this is the latest."""
+    first_began: dt.datetime
+    """When the first of these began."""
     actions: tuple[AppliedAction, ...] = ()
     """What was to be done, in the order of the plan."""
     appliances: tuple[AppliedAppliance, ...] = ()
@@ -110,16 +114,41 @@ class History(PlanModel):
 def history_of(entries: Iterable[Entry], limit: int) -> History:
     """The document of the latest applies.
 
+    A loop tries again for as long as something fails: that is told once, unless something else was tried on the same
+    appliances meanwhile.
+
     Args:
         entries: All of them, the latest first.
         limit: How many are told.
     """
     told: list[Apply] = []
+    # Which of those told is the next after, by appliance.
+    following: dict[str, int] = {}
     for entry in entries:
-        if len(told) == limit:
+        apply = apply_of(entry)
+        appliances = {each.appliance for each in apply.actions}
+        places = {following.get(name) for name in appliances}
+        place = places.pop() if len(places) == 1 else None
+        if place is not None and _failed_alike(apply, told[place]):
+            repeated = {"times": told[place].times + 1, "first_began": apply.began}
+            told[place] = told[place].model_copy(update=repeated)
+        elif len(told) == limit:
             return History(applies=tuple(told), more=True)
-        told.append(apply_of(entry))
+        else:
+            following.update(dict.fromkeys(appliances, len(told)))
+            told.append(apply)
     return History(applies=tuple(told))
+
+
+def _failed_alike(one: Apply, other: Apply) -> bool:
+    """Whether two applies came to the same, which is nothing."""
+    nothing = one.ending is Ending.FAILED and not one.done
+    return nothing and _matter(one) == _matter(other)
+
+
+def _matter(apply: Apply) -> tuple[object, ...]:
+    """What an apply was, and what came of it."""
+    return apply.ending, apply.desired_state, apply.revision, apply.actions, apply.appliances
 
 
 def apply_of(entry: Entry) -> Apply:
@@ -146,6 +175,7 @@ def apply_of(entry: Entry) -> Apply:
         revision=entry.revision,
         plan=entry.plan,
         done=len(entry.actions) - len(entry.left),
+        first_began=entry.began,
         actions=actions,
         appliances=tuple(AppliedAppliance(appliance=name, outcome=each) for name, each in entry.appliances.items()),
     )

@@ -94,6 +94,11 @@ def _took(apply: Apply) -> str:
 
 
 def _ended(apply: Apply) -> str:
+    again = f", {apply.times} times since {words.utc(apply.first_began)}" if apply.times > 1 else ""
+    return _outcome_of_all(apply) + again
+
+
+def _outcome_of_all(apply: Apply) -> str:
     total = words.counted(len(apply.actions), "action")
     match apply.ending:
         case Ending.APPLIED:

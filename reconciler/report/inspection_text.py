@@ -57,7 +57,7 @@ def _write_certificate(page: Page, certificate: CertificateView) -> None:
     _write(page, "Issuer", certificate.issuer or "-")
     _write_names(page, certificate.alternative_names)
     ink = Ink.GOOD if certificate.validity is Validity.VALID else Ink.BAD
-    validity = f"{words.instant(certificate.not_before)} to {words.instant(certificate.not_after)}, "
+    validity = f"{words.utc(certificate.not_before)} to {words.utc(certificate.not_after)}, "
     _write(page, "Validity", validity, Span(certificate.validity.value, ink))
     key = _key(certificate.key, private=certificate.private_key)
     _write(page, "Key", f"{key}; signature {certificate.signature_hash}")

@@ -250,7 +250,7 @@ def _warnings(certificate: Certificate, chains: ChainBuilder, now: dt.datetime) 
     if certificate.not_after < now:
         found.append("expired")
     if certificate.not_before > now:
-        found.append(f"not valid before {words.instant(certificate.not_before)}")
+        found.append(f"not valid before {words.utc(certificate.not_before)}")
     best = chains.chains(certificate)[0]
     if best.missing is not None:
         found.append(f"its issuer {best.missing.display} is missing")

@@ -40,7 +40,7 @@ _SOON = 5
 def status_text(status: Status, medium: Medium) -> str:
     """The whole status, what falls due next and all findings last."""
     page = Page(medium)
-    page.write(Span("Status", Ink.STRONG), f" {words.instant(status.at)}")
+    page.write(Span("Status", Ink.STRONG), f" {words.utc(status.at)}")
     for appliance in status.appliances:
         page.blank()
         page.write(Span(appliance.name, Ink.STRONG), f", site {appliance.site}" if appliance.site is not None else "")
@@ -56,7 +56,7 @@ def status_text(status: Status, medium: Medium) -> str:
 
 
 def _write_reconciliation(page: Page, known: Reconciliation) -> None:
-    when = f"looked at {words.instant(known.looked_at)}" if known.looked_at else "not looked at yet"
+    when = f"looked at {words.utc(known.looked_at)}" if known.looked_at else "not looked at yet"
     health = Span(known.health, _HEALTH_INKS.get(known.health, Ink.PLAIN))
     page.write(
         f"{known.sync}, ", health, f"; mode {known.mode}, {when}", indent=2, head=Span("watch", Ink.FAINT), column=8
@@ -86,7 +86,7 @@ def _cells(row: Row) -> list[Cell]:
         [Span(row.friendly_name or "-", Ink.STRONG), *warnings],
         [row.issued_to],
         [row.issued_by],
-        [words.instant(row.expiration)],
+        [words.utc(row.expiration)],
         row.alternative_names or ["No Supported Names"],
         ["Yes" if row.private_key else "No"],
         [Span("Yes", Ink.GOOD) if row.default else "No"],
@@ -171,6 +171,6 @@ def _write_due(page: Page, status: Status) -> None:
     due = sorted(where.items())
     for (at, what), names in due[:_SOON]:
         ink = Ink.BAD if at <= status.at else Ink.PLAIN
-        page.write(f"{words.several(names)}: {what}", indent=2, head=Span(words.instant(at), ink), column=25)
+        page.write(f"{words.several(names)}: {what}", indent=2, head=Span(words.utc(at), ink), column=25)
     if len(due) > _SOON:
         page.write(Span(f"and {len(due) - _SOON} more", Ink.FAINT), indent=2)

@@ -23,7 +23,7 @@ FLAGS = {
 """What a reader of a row of served names should look at."""
 
 
-def instant(value: dt.datetime) -> str:
+def gmt(value: dt.datetime) -> str:
     """An instant as the appliance's Expiration column shows it: `2019-03-27 12:00:00 GMT`."""
     return f"{value:%Y-%m-%d %H:%M:%S} GMT"
 

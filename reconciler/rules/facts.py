@@ -185,11 +185,6 @@ def quote(text: str) -> str:
     return f"'{printable(short)}'"
 
 
-def instant(value: dt.datetime) -> str:
-    """An instant as people read it: `2026-11-23 12:00 UTC`."""
-    return f"{value:%Y-%m-%d %H:%M} UTC"
-
-
 def listed(names: tuple[str, ...], most: int = 5) -> str:
     """Names as a sentence lists them: `a`, `a and b`, `a, b and c`; beyond `most`, how many more there are."""
     shown = names if len(names) <= most else (*names[: most - 1], f"{len(names) - most + 1} more")

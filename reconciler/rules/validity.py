@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from reconciler.base.findings import Finding, Severity, Stops, found, rule
 from reconciler.base.references import format_duration
+from reconciler.base.text import instant
 from reconciler.desired.models import Requested
-from reconciler.rules.facts import chain_position, instant, leaf_position, quote
+from reconciler.rules.facts import chain_position, leaf_position, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

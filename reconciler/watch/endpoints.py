@@ -29,7 +29,7 @@ from uvicorn.server import ServerState
 from reconciler.base.clock import system_clock
 from reconciler.base.errors import UsageError
 from reconciler.base.text import printable
-from reconciler.report.words import instant, several
+from reconciler.report.words import several, utc
 from reconciler.watch import metrics, page
 from reconciler.watch.glance import glance
 
@@ -244,7 +244,7 @@ class _Answers:
         since = self._stalled_since(self._clock())
         if since is None:
             return PlainTextResponse("ok\n")
-        return PlainTextResponse(f"The loop has shown no sign of life since {instant(since)}.\n", 503)
+        return PlainTextResponse(f"The loop has shown no sign of life since {utc(since)}.\n", 503)
 
     async def ready(self, request: Request) -> Response:
         """Whether a desired state is in force, and every appliance was looked at once."""

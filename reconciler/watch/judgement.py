@@ -92,7 +92,7 @@ def _health(seen: Seen, conditions: tuple[Condition, ...], sync: Sync) -> Health
 
 
 def _pause(suspension: Suspension | None) -> str:
-    return f"{suspension.reason}, until {words.instant(suspension.until)}" if suspension else ""
+    return f"{suspension.reason}, until {words.utc(suspension.until)}" if suspension else ""
 
 
 # Conditions

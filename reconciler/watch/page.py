@@ -115,7 +115,7 @@ def _environment() -> Environment:
         refresh=_REFRESH,
         cut=_cut,
         counted=words.counted,
-        instant=words.instant,
+        instant=words.utc,
         short=words.short,
         several=words.several,
         relative=relative,

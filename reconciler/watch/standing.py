@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from reconciler.report.words import counted, instant
+from reconciler.report.words import counted, utc
 from reconciler.watch.model import Health, Sync
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def headline(watched: Watched, stalled_since: dt.datetime | None) -> Headline:
         stalled_since: When the loop last showed that it runs, if that is too long ago.
     """
     if stalled_since is not None:
-        rest = f"Its last sign of life is from {instant(stalled_since)}: start `reconciler watch` again."
+        rest = f"Its last sign of life is from {utc(stalled_since)}: start `reconciler watch` again."
         return Headline("The loop stands still", rest, "bad")
     if not watched.appliances:
         return _of_nothing(watched.source)

@@ -88,7 +88,7 @@ async def test_it_keeps_itself_up_to_date_and_disturbs_nobody_who_reads() -> Non
             assert not await lost.is_visible()
             await serves.aclose()
             await lost.wait_for()
-            assert "This is how it was at 2026-11-28 12:00:00 GMT" in await lost.inner_text()
+            assert "This is how it was at 2026-11-28 12:00:00 UTC" in await lost.inner_text()
             board.show(sample.all_well())
             await serves.enter_async_context(serving(board, f"127.0.0.1:{port}", clock=lambda: NOW))
             await lost.wait_for(state="hidden")

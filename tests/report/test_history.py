@@ -128,6 +128,43 @@ def test_no_more_than_asked_for_is_told_and_none_more_is_read() -> None:
     assert not history_of(ENTRIES, len(ENTRIES)).more
 
 
+def again(number: int, *names: str, why: str = "no answer", done: bool = False) -> Entry:
+    """One that failed, on some appliances."""
+    actions = {each: noted for each, noted in ACTIONS.items() if noted.appliance in names}
+    outcomes: dict[str, Outcome | None] = dict.fromkeys(actions, Outcome.APPLIED if done else Outcome.FAILED)
+    failed = dict.fromkeys(names, Outcome.FAILED)
+    made = entry(number, took=dt.timedelta(seconds=1), outcomes=outcomes, appliances=failed)
+    return replace(made, actions=actions, messages=dict.fromkeys(actions, why))
+
+
+def test_what_failed_alike_again_and_again_is_told_once() -> None:
+    east, west = [again(number, "east-1") for number in (1, 2, 4)], [again(number, "west-1") for number in (3, 5)]
+    other, before = again(6, "east-1", why="not signed in"), again(7, "east-1")
+    told = history_of(sorted([*east, *west, other, before], key=lambda each: each.id, reverse=True), 5)
+    assert [(each.id, each.times, each.first_began) for each in told.applies] == [
+        (east[0].id, 3, east[-1].began),
+        (west[0].id, 2, west[-1].began),
+        (other.id, 1, other.began),
+        (before.id, 1, before.began),
+    ]
+    assert "failed on east-1, 3 times since 2026-11-19 12:00:00 UTC" in history_text(told, Medium(width=400))
+
+
+def test_what_came_between_on_one_of_the_appliances_parts_those_that_failed_alike() -> None:
+    told = history_of([again(1, "east-1"), again(2, "east-1", "west-1"), again(3, "east-1")], 5)
+    assert [each.times for each in told.applies] == [1, 1, 1]
+
+
+def test_what_did_something_is_told_each_time() -> None:
+    told = history_of([again(1, "east-1", done=True), again(2, "east-1", done=True), DONE, replace(DONE, id="x")], 5)
+    assert [each.times for each in told.applies] == [1, 1, 1, 1]
+
+
+def test_those_that_failed_alike_count_as_one_of_those_asked_for() -> None:
+    told = history_of([again(1, "east-1"), again(2, "east-1"), again(3, "west-1"), DONE], 2)
+    assert [(each.times, told.more) for each in told.applies] == [(2, True), (1, True)]
+
+
 def test_that_it_is_of_several_folders_is_said() -> None:
     other = replace(DONE, desired_state="/srv/other")
     text = history_text(history_of((other, *ENTRIES), 20), Medium())
@@ -144,7 +181,7 @@ def test_the_document_is_read_back_as_it_was_written() -> None:
     assert History.model_validate_json(text) == HISTORY
     assert text.isprintable()
     document = json.loads(text)
-    assert document["format_version"] == "1.0"
+    assert document["format_version"] == "1.1"
     assert document["applies"][1]["actions"][2] == {
         "action": "east-1/import/access",
         "kind": "import",

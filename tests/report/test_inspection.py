@@ -144,7 +144,7 @@ all.p12: PKCS#12, "Access"
     Issuer               CN=Example Intermediate, O=Example Company, C=US
     Alternative Name(s)  dNSName - access.example.com
                          dNSName - *.access.example.com
-    Validity             2026-10-24 12:00:00 GMT to 2027-10-24 12:00:00 GMT, valid
+    Validity             2026-10-24 12:00:00 UTC to 2027-10-24 12:00:00 UTC, valid
     Key                  ec-p256, private key in these files; signature sha256
     Fingerprint          {fingerprint}
     Chain                Access < Example Intermediate < Example Root, complete

@@ -24,7 +24,7 @@ def test_a_table_is_narrowed_before_it_is_given_up() -> None:
     node = next(each for each in STATUS.appliances if each.name == "node-1")
     text = status_text(STATUS.model_copy(update={"appliances": (node,)}), Medium(150))
     assert "2027-10-24    dNSName - access.example.com  Yes      Yes      declared\n" in text
-    assert "12:00:00 GMT  dNSName - east-1.example.com                    as access\n" in text
+    assert "12:00:00 UTC  dNSName - east-1.example.com                    as access\n" in text
 
 
 def test_nothing_from_a_certificate_reaches_a_terminal_unescaped() -> None:
@@ -55,7 +55,7 @@ def test_what_is_wrong_with_a_certificate_by_itself_is_a_warning() -> None:
     assert rows[sample.FACTORY.fingerprint] == ()
     early = sample.PLAN.model_copy(update={"made_at": sample.FACTORY.not_before.replace(year=2020)})
     status = status_of(sample.STATE, early, sample.STORES, {}, {}, {})
-    assert status.appliances[0].certificates[0].warnings == ("not valid before 2026-10-24 12:00:00 GMT",)
+    assert status.appliances[0].certificates[0].warnings == ("not valid before 2026-10-24 12:00:00 UTC",)
     assert status.appliances[0].certificates[0].class_ is None
 
 
@@ -87,4 +87,4 @@ def test_only_the_soonest_are_shown() -> None:
 def test_a_quiet_fleet_has_nothing_due() -> None:
     plan = sample.PLAN.model_copy(update={"appliances": (sample.PLAN.appliances[1],), "findings": ()})
     text = status_text(status_of(sample.STATE, plan, {}, {}, {}, {}), Medium())
-    assert text == "Status 2026-11-23 12:00:00 GMT\n\nlone\n  could not be observed\n"
+    assert text == "Status 2026-11-23 12:00:00 UTC\n\nlone\n  could not be observed\n"

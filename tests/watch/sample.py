@@ -162,7 +162,7 @@ def suspended(name: str, site: str | None = None) -> WatchedAppliance:
         name,
         site,
         health=Health.SUSPENDED,
-        suspended="moved to another rack, until 2026-12-01 08:00:00 GMT",
+        suspended="moved to another rack, until 2026-12-01 08:00:00 UTC",
         upcoming=(Upcoming(at=NOW + 2 * DAY, what="the suspension ends"),),
     )
 

@@ -70,7 +70,7 @@ async def test_a_loop_that_turns_is_alive() -> None:
         board.alive_at = NOW - 2 * MINUTE - MINUTE / 60
         answer = await client.get("/healthz")
         assert answer.status_code == 503
-        assert answer.text == "The loop has shown no sign of life since 2026-11-28 11:57:59 GMT.\n"
+        assert answer.text == "The loop has shown no sign of life since 2026-11-28 11:57:59 UTC.\n"
         assert "The loop stands still" in (await client.get("/")).text
 
 

@@ -94,7 +94,7 @@ def test_the_headline_says_what_comes_first(known: Watched, told: tuple[str, str
 def test_a_loop_that_stands_still_comes_before_everything() -> None:
     told = headline(sample.troubled(), NOW - HOUR)
     assert (told.text, told.ink) == ("The loop stands still", "bad")
-    assert "2026-11-28 11:00:00 GMT" in told.rest
+    assert "2026-11-28 11:00:00 UTC" in told.rest
 
 
 def needs(*known: WatchedAppliance) -> tuple[Matter, ...]:

@@ -284,7 +284,7 @@ class TestEvents:
         pause = Suspension(reason="moving house", until=NOW + DAY)
         before = judge(FRESH, seen(IN_SYNC, live()))
         assert self.told(before, judge(before, seen(IN_SYNC, live(), suspension=pause))) == [
-            "health Healthy -> Suspended: moving house, until 2026-11-24 12:00:00 GMT"
+            "health Healthy -> Suspended: moving house, until 2026-11-24 12:00:00 UTC"
         ]
 
     def test_an_apply_is_told_each_time_that_it_has_done_something_or_fails_otherwise(self) -> None:

@@ -111,7 +111,7 @@ async def test_a_suspension_ends_at_its_instant(world: World) -> None:
     async with running(world):
         await world.pass_(29 * HOUR)
         assert world.appliance("east-1").health is Health.SUSPENDED
-        assert world.appliance("east-1").suspended == "moving house, until 2026-11-24 18:00:00 GMT"
+        assert world.appliance("east-1").suspended == "moving house, until 2026-11-24 18:00:00 UTC"
         assert [each.what for each in world.appliance("east-1").upcoming] == ["the suspension ends"]
         assert world.appliance("east-1").next_look == world.begin + 30 * HOUR
         world.chapter()

@@ -94,13 +94,13 @@ def test_it_says_what_is_to_be_read_from_across_the_room() -> None:
 
 def test_it_says_what_needs_somebody_and_what_to_do() -> None:
     needs = text(section(sample.troubled(), "needs"))
-    assert "a newer state is not in force 9c3e1f5582a7 since 2026-11-28 11:40:00 GMT, 20 min ago" in needs
+    assert "a newer state is not in force 9c3e1f5582a7 since 2026-11-28 11:40:00 UTC, 20 min ago" in needs
     assert "nobody who is allowed to has signed it - sign it, or revert it" in needs
     assert "the fleet is held to 4f2a9c71d05b." in needs
-    assert "east-1 cannot be observed since 2026-11-28 09:00:00 GMT, 3 h ago" in needs
+    assert "east-1 cannot be observed since 2026-11-28 09:00:00 UTC, 3 h ago" in needs
     assert "reconciler doctor --appliance east-1" in needs
     drift = text(section(sample.troubled(), "drift"))
-    assert "node-2 to apply since 2026-11-28 10:30:00 GMT, 1 h ago 1 to import, 1 default to set" in drift
+    assert "node-2 to apply since 2026-11-28 10:30:00 UTC, 1 h ago 1 to import, 1 default to set" in drift
     assert "trial-1 moved to another rack, until 2026-12-01" in text(section(sample.troubled(), "suspended"))
     for part in ("needs", "drift", "suspended"):
         assert not text(section(sample.all_well(), part))
@@ -194,7 +194,7 @@ def test_last_applies_lead_to_their_history() -> None:
 
 def test_the_state_in_force_is_told_with_who_signed_it() -> None:
     told = text(section(sample.troubled(), "source"))
-    assert "4f2a9c71d05be83a6c1d2f90b7e48a35c6d1f0e2 Since 2026-11-25 12:00:00 GMT, 3 days ago" in told
+    assert "4f2a9c71d05be83a6c1d2f90b7e48a35c6d1f0e2 Since 2026-11-25 12:00:00 UTC, 3 days ago" in told
     assert "Signed by Ada Lovelace <ada@example.com> Refused 9c3e1f5582a7b0de" in told
     folder = text(section(sample.watched(source=Source(place="fleet", digest="x")), "source"))
     assert folder == "Desired state in force From fleet Commit none: the files of a folder"
@@ -221,7 +221,7 @@ def test_every_relative_time_says_the_absolute_one_and_is_made_anew_with_the_pag
     shown = page(sample.troubled())
     times = [each for each in shown.iter("time") if "ago" in text(each) or text(each).startswith("in ")]
     assert times
-    assert all(each.get("title", "").endswith(" GMT") and each.get("datetime") for each in times)
+    assert all(each.get("title", "").endswith(" UTC") and each.get("datetime") for each in times)
     assert "4 h ago" in text(page(sample.troubled(), NOW + HOUR).get_element_by_id("fleet"))
 
 
