@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +144,27 @@ def _difference(before: AppliancePlan, after: AppliancePlan) -> str:
     told = [f"{', '.join(ids)} {'is' if len(ids) == 1 else 'are'} {how}" for how, ids in parts if ids]
     if before.follows != after.follows and not told:
         told.append("it comes after other appliances")
-    return "; ".join(told) or "other certificates may be served, or its actions come in another order"
+    return "; ".join(told or _served(before, after)) or "its actions come in another order"
+
+
+def _served(before: AppliancePlan, after: AppliancePlan) -> Iterator[str]:
+    """What may be served now and could not before, or the other way about, with a name for which that is so."""
+    old, new = _candidates(before), _candidates(after)
+    for rows, others, how in ((new, old, "may be served for {} now"), (old, new, "is not served for {} any more")):
+        for (certificate, label), names in rows.items():
+            differ = [each for each in names if each not in others.get((certificate, label), ())]
+            if differ:
+                some = f"{differ[0]} and {len(differ) - 1} more" if len(differ) > 1 else differ[0]
+                yield f"{label} ({certificate[:_SHORT]}) {how.format(some)}"
+
+
+def _candidates(part: AppliancePlan) -> dict[tuple[str, str], list[str]]:
+    """For which names each certificate may be served now, by its SHA-256 and label."""
+    found = defaultdict[tuple[str, str], list[str]](list)
+    for row in part.serving:
+        for each in row.before:
+            found[each.certificate, each.label].append(row.name or "clients that send no name")
+    return found
 
 
 def _document(path: Path) -> tuple[dict[str, Any], str]:

@@ -282,9 +282,21 @@ class TestAgain:
             assert {each.outcome for each in engine.apply(again(engine, plan)).values()} == {Outcome.UNCHANGED}
 
     def test_an_appliance_that_moved_is_named_with_what(self, engine: Engine, saved: Path) -> None:
-        engine.stores["west"].put(leaf(one(), start=-20, names=["west.example.com"], common_name="By hand"))
+        by_hand = leaf(one(), start=-20, names=["west.example.com"], common_name="By hand")
+        engine.stores["west"].put(by_hand)
         [told] = moved(engine, read_plan(saved))
-        assert told.startswith("west: its store has changed; ")
+        short = by_hand.certificate.fingerprint[:12]
+        assert told == f"west: its store has changed; By hand ({short}) may be served for west.example.com now"
+
+    def test_so_is_one_that_lost_a_certificate(self, engine: Engine, tmp_path: Path) -> None:
+        names = ["west.example.com", "access.example.com"]
+        by_hand = leaf(one(), start=-20, names=names, common_name="By hand")
+        engine.stores["west"].put(by_hand)
+        save_plan(engine.plan().plan, tmp_path / "plan.json")
+        engine.stores["west"].drop(by_hand.certificate.fingerprint)
+        [told] = moved(engine, read_plan(tmp_path / "plan.json"))
+        assert f"By hand ({by_hand.certificate.fingerprint[:12]}) is not served for " in told
+        assert told.endswith(" and 1 more any more")
 
     def test_each_action_that_is_another_is_named(self, engine: Engine, saved: Path) -> None:
         engine.stores["east"].put(NEW)
