@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.apply.result import Outcome
+from reconciler.base.durable import sync_folder
 from reconciler.base.errors import UnreadableInput
 from reconciler.plan.model import State
 
@@ -86,7 +87,7 @@ class WrittenJournal:
             # Whoever holds the lock is at work; a file without an end that nobody holds was interrupted.
             fcntl.flock(self._file, fcntl.LOCK_EX)
             self._write("begin", **_beginning(plan, root))
-            _sync_folder(folder)
+            sync_folder(folder)
         except OSError as error:
             self.close()
             with suppress(OSError):
@@ -172,14 +173,6 @@ def _beginning(plan: Plan, root: str) -> dict[str, object]:
 def place(root: str) -> str:
     """A folder of a desired state as journals call it: one is never taken for another of the same name elsewhere."""
     return str(Path(root).resolve())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unwritable(path: Path, error: OSError | ValueError) -> UnreadableInput:

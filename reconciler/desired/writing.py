@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
-import os
 import re
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,6 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
+from reconciler.base.durable import sync_folder, temporary_for, write_new
 from reconciler.base.errors import StaleError, UnreadableInput
 from reconciler.desired.compose import compose, resolve
 from reconciler.desired.nodes import plain
@@ -270,7 +269,7 @@ def write_all(root: Path, files: Mapping[str, tuple[bytes | None, bytes]]) -> No
             path = _inside(root, name)
             _check(path, before)
             folders += _make_folder(path.parent)
-            temporary = _beside(path)
+            temporary = temporary_for(path)
             staged.append((temporary, path, before))
             _write(temporary, after, path)
         for temporary, path, before in staged:
@@ -278,7 +277,7 @@ def write_all(root: Path, files: Mapping[str, tuple[bytes | None, bytes]]) -> No
             temporary.replace(path)
             placed.append((path, before))
         for folder in {path.parent for path, _ in placed}:
-            _sync(folder)
+            sync_folder(folder)
     except BaseException as error:
         _undo(placed, staged, folders)
         if isinstance(error, OSError):
@@ -305,19 +304,11 @@ def _make_folder(folder: Path) -> list[Path]:
     return missing
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".reconciler-new-{secrets.token_hex(8)}")
-
-
 def _write(temporary: Path, content: bytes, path: Path) -> None:
     """Write a file under another name, with the rights that the one has whose place it takes."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
-        if path.exists():
-            os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    write_new(temporary, content, 0o666)
+    if path.exists():
+        temporary.chmod(path.stat().st_mode & 0o777)
 
 
 def _undo(
@@ -341,17 +332,9 @@ def _undo(
 
 
 def _put_back(path: Path, before: bytes) -> None:
-    temporary = _beside(path)
+    temporary = temporary_for(path)
     try:
         _write(temporary, before, path)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from reconciler.base.durable import sync_folder, temporary_for, write_new
 from reconciler.base.errors import UnreadableInput, UsageError
 
 if TYPE_CHECKING:
@@ -79,11 +79,11 @@ def _link(temporary: Path, path: Path) -> None:
 
 
 def _put(path: Path, content: bytes, mode: int, place: Callable[[Path, Path], None]) -> None:
-    temporary = path.with_name(f".reconciler-new-{secrets.token_hex(8)}")
+    temporary = temporary_for(path)
     try:
-        _write(temporary, content, mode)
+        write_new(temporary, content, mode)
         place(temporary, path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except FileExistsError as error:
         raise UsageError(f"{path} is there already", _REPLACE) from error
     except OSError as error:
@@ -91,22 +91,6 @@ def _put(path: Path, content: bytes, mode: int, place: Callable[[Path, Path], No
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _not_written(path: Path, error: OSError) -> UnreadableInput:

@@ -12,10 +12,11 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, assert_never
 
+from reconciler.base.durable import TEMPORARY, write_new
 from reconciler.base.errors import ActionRefused, EffectUnknown
 from reconciler.base.text import printable
 from reconciler.live.directory.change import Link, Unlink, Write, changes_serving
-from reconciler.live.directory.files import TEMPORARY, make_folder, publish, reason, sweep, unlink, write_file
+from reconciler.live.directory.files import make_folder, publish, reason, sweep, unlink
 from reconciler.live.directory.snapshot import CERTIFICATES, RELOAD_DUE, REQUESTS, STORE
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def commit(root: Path, steps: Sequence[Step], *, reload_due: bool, reload: Calla
     staged = _stage(root, steps)
     try:
         if any(changes_serving(step) for step in steps) and not reload_due:
-            write_file(root / f"{STORE}/{TEMPORARY}due", b"")
+            write_new(root / f"{STORE}/{TEMPORARY}due", b"")
             publish(root / f"{STORE}/{TEMPORARY}due", root / RELOAD_DUE)
             reload_due = True
         for step, temporary in zip(steps, staged, strict=True):
@@ -78,7 +79,7 @@ def _stage(root: Path, steps: Sequence[Step]) -> list[Path | None]:
             match step:
                 case Write():
                     staged.append(temporary)
-                    write_file(temporary, step.content)
+                    write_new(temporary, step.content)
                     if step.is_served:
                         _try(temporary, step.path)
                 case Link():

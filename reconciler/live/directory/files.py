@@ -1,8 +1,6 @@
-"""Durable, private file operations, and the lock that serialises changes. Nothing here knows what the files mean.
+"""Private files and folders of a store, and the lock that serialises changes. Nothing here knows what the files mean.
 
-A file comes into being complete: it is written under a temporary dot-name in the folder where it belongs, readable by
-its owner only from the moment it exists, flushed to the disk, and renamed into place; then the folder is flushed. A
-crash at any instant leaves the old file or the new one, and at worst a temporary one that the next change sweeps away.
+Files are put in place as `reconciler.base.durable` tells; the next change sweeps away what an interrupted one left.
 """
 
 from __future__ import annotations
@@ -15,14 +13,12 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from reconciler.base.durable import TEMPORARY, sync_folder
 from reconciler.base.errors import FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-TEMPORARY = ".reconciler-new-"
-"""How temporary names start. HAProxy's `crt DIR/` passes over dot-files."""
 
 _POLL = 0.05
 
@@ -53,29 +49,6 @@ def read_file(path: Path, most: int) -> bytes:
     if content is None or len(content) > most:
         raise FormatError(f"it is larger than {most} bytes")
     return content
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Make a new file, readable by its owner only, and flush it to the disk.
-
-    Raises:
-        OSError: It exists, or cannot be written; what was begun may be left behind.
-    """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[file.write(rest) :]
-        os.fsync(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to the disk, so that renames and removals in it last."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def publish(temporary: Path, path: Path) -> None:
