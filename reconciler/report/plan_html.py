@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 
 from reconciler.base.findings import Severity
 from reconciler.base.text import printable
-from reconciler.plan.model import Flag, Progress, State
+from reconciler.plan.model import Flag, State
 from reconciler.report import words
 from reconciler.report.fleet_view import Condition
 from reconciler.report.later import later_of
@@ -63,10 +63,6 @@ _CONDITIONS = {
 _FLAGS = {Flag.NOT_ALL_GOOD: "bad", Flag.DEFAULT_ONLY: "changed"}
 _QUOTED = re.compile("`([^`]+)`")
 _SEVERITIES = {Severity.ERROR: "Errors", Severity.WARNING: "Warnings", Severity.NOTICE: "Notices"}
-_UNPLANNED = {
-    Progress.UNREACHABLE: "could not be observed",
-    Progress.STOPPED: "not planned: see the errors",
-}
 
 _OPEN_SITES = 8
 """So many sites with changes are shown open; where there are more, a reader opens what is of interest."""
@@ -128,7 +124,7 @@ def _environment() -> Environment:
         verbs=_VERBS,
         states=_LATER,
         flags=_FLAGS,
-        unplanned=_UNPLANNED,
+        unplanned=words.UNPLANNED,
         few=_FEW,
         many=_MANY,
         many_sites=_SITES,

@@ -30,10 +30,6 @@ _LATER = {
     State.WAITING: ("?", Ink.HELD, "Waiting"),
     State.BY_HAND: ("!", Ink.CHANGED, "By hand"),
 }
-_UNPLANNED = {
-    Progress.UNREACHABLE: "could not be observed",
-    Progress.STOPPED: "not planned: see the errors",
-}
 _FLAGS = {Flag.NOT_ALL_GOOD: Ink.BAD, Flag.DEFAULT_ONLY: Ink.CHANGED}
 _INDENT = 4
 _COLUMN = 11
@@ -85,7 +81,7 @@ def _write_group(page: Page, group: Group) -> None:
         for member in group.members
     )
     if group.progress is not Progress.PLANNED:
-        page.write(f"{names}: ", Span(_UNPLANNED[group.progress], Ink.BAD), indent=2)
+        page.write(f"{names}: ", Span(words.UNPLANNED[group.progress], Ink.BAD), indent=2)
     elif not group.actions:
         page.write(f"{names}: ", Span("no changes", Ink.FAINT), indent=2)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from reconciler.plan.model import Flag
+from reconciler.plan.model import Flag, Progress
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -21,6 +21,11 @@ FLAGS = {
     Flag.DEFAULT_ONLY: "no certificate is made out to this name, so the default is served",
 }
 """What a reader of a row of served names should look at."""
+UNPLANNED = {
+    Progress.UNREACHABLE: "could not be observed",
+    Progress.STOPPED: "not planned: see the errors",
+}
+"""Why nothing is planned on an appliance."""
 
 
 def gmt(value: dt.datetime) -> str:

@@ -237,6 +237,8 @@ class _Answers:
         self._listeners = 0
         self._making = anyio.Lock()
         self._made: tuple[object, str] = (None, "")
+        self._exposing = anyio.Lock()
+        self._exposed: tuple[object, bytes] = (None, b"")
 
     async def alive(self, request: Request) -> Response:
         """Whether the loop turns."""
@@ -260,9 +262,14 @@ class _Answers:
         return PlainTextResponse(printable(told) + ".\n", 503)
 
     async def metrics(self, request: Request) -> Response:
-        """Everything for Prometheus."""
+        """Everything for Prometheus. It asks every few seconds, so it is made anew only when something has changed."""
         del request
-        made = await anyio.to_thread.run_sync(metrics.exposition, self._board, abandon_on_cancel=True)
+        async with self._exposing:
+            board = self._board
+            key = (board.version, board.alive_at, board.ready)
+            if self._exposed[0] != key:
+                self._exposed = (key, await anyio.to_thread.run_sync(metrics.exposition, board, abandon_on_cancel=True))
+            made = self._exposed[1]
         return Response(made, headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def status(self, request: Request) -> Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import stat
 import subprocess
 from contextlib import aclosing
 from pathlib import Path
@@ -164,7 +165,7 @@ def _files(folder: Path) -> list[tuple[str, int, int, int]]:
                 about = os.stat(place)  # noqa: PTH116 - as above
             except OSError:
                 continue
-            is_file = name in files
+            is_file = not stat.S_ISDIR(about.st_mode)
             found.append((place, about.st_ino, about.st_mtime_ns if is_file else 0, about.st_size if is_file else 0))
     return found
 
