@@ -97,7 +97,6 @@ class Executor:
 
     def __post_init__(self) -> None:
         self._loans = Loans(self.plan)
-        self.stop.then(self._turns.call)
 
     async def run(self) -> tuple[ApplianceResult, ...]:
         """Carry the plan out. Never raises for what goes wrong on an appliance: results say it, by name."""
@@ -107,9 +106,10 @@ class Executor:
                 group.start_soon(self._borrow, name, refs, limiter)
         parts = [part for part in self.plan.appliances if _ready(part) or part.name in self.unfinished]
         self._running = {part.name for part in parts}
-        async with anyio.create_task_group() as group:
-            for part in parts:
-                group.start_soon(self._appliance, part, limiter)
+        with self.stop.then(self._turns.call):
+            async with anyio.create_task_group() as group:
+                for part in parts:
+                    group.start_soon(self._appliance, part, limiter)
         unchanged = (ApplianceResult(part.name, Outcome.UNCHANGED) for part in self.plan.appliances)
         return tuple(self._results.get(result.appliance, result) for result in unchanged)
 

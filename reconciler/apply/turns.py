@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Stop:
@@ -21,14 +22,21 @@ class Stop:
         self.why = ""
         self._listeners: list[Callable[[], None]] = []
 
-    def then(self, listener: Callable[[], None]) -> None:
-        """Call somebody when it is asked for."""
+    @contextmanager
+    def then(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Call somebody when it is asked for while the block runs; before it does, where that has happened already."""
         self._listeners.append(listener)
+        try:
+            if self.why:
+                listener()
+            yield
+        finally:
+            self._listeners.remove(listener)
 
     def request(self, why: str) -> None:
         """Ask for it."""
         self.why = why
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             listener()
 
 

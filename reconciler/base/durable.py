@@ -1,4 +1,4 @@
-"""Files that are on the disk, as a whole, before anything else happens.
+"""Files that are on the disk, as a whole, before anything else happens; and read back if they are files at all.
 
 A file comes into being complete: it is written under a temporary name beside the place where it belongs, flushed, and
 then given its name; after that its folder is flushed. What a crash leaves is the old file or the new one, and at worst
@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from typing import TYPE_CHECKING
+
+from reconciler.base.errors import FormatError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,3 +52,29 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        path: The file; symbolic links are not followed.
+        most: The largest size that is read, in bytes.
+
+    Raises:
+        FormatError: It is larger, or no regular file.
+        OSError: It cannot be read.
+    """
+    # O_NONBLOCK: a named pipe put in the file's place must not make us wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise FormatError("it is no regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(most + 1) if status.st_size <= most else None
+    finally:
+        os.close(descriptor)
+    if content is None or len(content) > most:
+        raise FormatError(f"it is larger than {most} bytes")
+    return content

@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime as dt
 import posixpath
 import re
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +28,9 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
 
 REFUSED = "refused"
 """Type of the validation errors that carry our own sentences."""
@@ -65,6 +68,15 @@ class StoreConfiguration(Model):
     def place(self) -> str:
         """The store that is meant, in a line for people and for the digest of a plan: it names no secret."""
         return self.driver
+
+    def located(self, root: str, resolve: Callable[[str], Hashable]) -> Hashable:  # noqa: ARG002 - for drivers
+        """What is equal for two stores that are one and the same; None where a driver does not say.
+
+        Args:
+            root: Folder of the desired state, where relative places start.
+            resolve: Makes one value of all paths that lead to the same place.
+        """
+        return None
 
 
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([dhm])")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer  # noqa: TC002 - typer reads the annotations
 
-from reconciler.base.errors import UsageError
+from reconciler.base.errors import UnreadableInput, UsageError
 from reconciler.cli.exits import Exit, worst
 from reconciler.cli.fleet import exits_of, open_scope
 from reconciler.cli.options import (
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.engine.operator import OperatorSettings
-    from reconciler.report.status import Reconciliation
+    from reconciler.report.status import LoopStatus, Reconciliation
 
 
 def status(
@@ -46,9 +46,9 @@ def status(
     scope = open_scope(session_of(context), desired_state, revision, appliance, site)
     planned = scope.look()
     seen = planned.observation
-    known = _reconciliations(desired_state, scope.settings)
+    loop, known = _loop(desired_state, scope.settings)
     document = status_of(
-        scope.state, planned.plan, seen.stores, seen.failures, planned.classes, planned.requests, known
+        scope.state, planned.plan, seen.stores, seen.failures, planned.classes, planned.requests, known, loop
     )
     if output_format is Format.JSON:
         write_json(document)
@@ -57,21 +57,36 @@ def status(
     return worst(*exits_of(planned))
 
 
-def _reconciliations(desired_state: Path, settings: OperatorSettings) -> dict[str, Reconciliation]:
-    """What the loop over this desired state last knew, by appliance; nothing where there is none."""
-    from reconciler.report.status import Reconciliation
-    from reconciler.watch.memory import memory_folder, read_watched
+def _loop(desired_state: Path, settings: OperatorSettings) -> tuple[LoopStatus | None, dict[str, Reconciliation]]:
+    """The loop over this desired state, and what it last knew, by appliance; nothing where there is none."""
+    from reconciler.report.status import LoopStatus, Reconciliation
+    from reconciler.watch.memory import at_work, memory_folder, read_watched
     from reconciler.watch.sources import place_of
 
     try:
-        watched = read_watched(memory_folder(settings, os.environ))
+        folder = memory_folder(settings, os.environ)
     except UsageError:  # nothing says where its memory would be
-        return {}
+        return None, {}
+    try:
+        watched = read_watched(folder)
+    except UnreadableInput as error:
+        return LoopStatus(at_work=at_work(folder), problem=str(error)), {}
     if watched is None or watched.source.place != place_of(desired_state, settings):
-        return {}
-    return {
+        return None, {}
+    source = watched.source
+    loop = LoopStatus(
+        at_work=at_work(folder),
+        knew_at=watched.at,
+        source_problem=source.problem,
+        source_problem_since=source.problem_since,
+    )
+    return loop, {
         each.name: Reconciliation(
-            sync=each.sync.value, health=each.health.value, mode=each.mode, looked_at=each.looked_at
+            sync=each.sync.value,
+            health=each.health.value,
+            suspended=each.suspended,
+            mode=each.mode,
+            looked_at=each.looked_at,
         )
         for each in watched.appliances
     }

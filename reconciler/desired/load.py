@@ -159,7 +159,8 @@ class _Loader:
             if path in self._tree.links and self._tree.is_folder(path):
                 continue
             if folder in FOLDERS:
-                yield self._object(path, ObjectName(FOLDERS[folder], name), extension)
+                # A name that no encoding knows is refused below; it has to be told of all the same.
+                yield self._object(path, ObjectName(FOLDERS[folder], printable(name)), extension)
             elif stem == Kind.FLEET.value:
                 yield self._object(path, ObjectName(Kind.FLEET, Kind.FLEET.value), extension)
             else:

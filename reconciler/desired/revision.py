@@ -7,9 +7,11 @@ repository may hold for any object, are not followed.
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.base.errors import UnreadableInput
+from reconciler.base.text import printable
 from reconciler.desired.tree import LIMITS, Budget, Limits, Obstacle, Snapshot, too_large, unreadable
 
 if TYPE_CHECKING:
@@ -22,6 +24,10 @@ _LONGEST_LINK = 4096
 _KEPT = {"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME"}
 """What git sees of the environment, beside its own variables: passphrases may be among the rest."""
 _READ_FOLDER = "leave out --revision to read the folder"
+_FATAL, _NOT_READ = "fatal: ", "Could not read from remote repository"
+_QUERY = re.compile(r"(//[^/]*/[^\s'?#]*)[?#][^\s']*")
+_CREDENTIALS = re.compile(r"//.*@")
+"""Whatever a URL holds before its host, at signs, slashes and spaces that should have been escaped included."""
 _AGAIN = "check the repository with `git fsck`, or clone it again"
 
 
@@ -87,7 +93,7 @@ def open_repository(root: Path, remedy: str) -> Repo:
         remedy: What to do where there is no repository.
 
     Raises:
-        UnreadableInput: There is none with a work tree, or no git program.
+        UnreadableInput: There is none with a work tree, or none that git is willing to read, or no git program.
     """
     try:
         import git  # noqa: PLC0415 - heavy, and it wants the git program as soon as it is imported
@@ -106,7 +112,26 @@ def open_repository(root: Path, remedy: str) -> Repo:
     # Looking takes no lock that somebody else at work here would meet.
     ours = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_OPTIONAL_LOCKS": "0"}
     repository.git.update_environment(**dict.fromkeys(others, ""), **ours)
+    status, _, told = repository.git.rev_parse("--git-dir", with_extended_output=True, with_exceptions=False)
+    if status:
+        problem = f"git does not read the repository of {root}: {why(told)}"
+        raise UnreadableInput(problem, "let whoever runs the reconciler own it, or see what `git status` says there")
     return repository
+
+
+def why(told: str | bytes) -> str:
+    """Why git has failed, out of what it wrote to stderr: on one line, without what a URL may hold as a secret.
+
+    What git calls fatal is said. Where that is only that a remote could not be read, the line before it tells more: it
+    is the transport's own.
+    """
+    text = told.decode("utf-8", "replace") if isinstance(told, bytes) else told
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    at = next((number for number, line in enumerate(lines) if line.startswith(_FATAL)), 0)
+    line = lines[at].removeprefix(_FATAL) if lines else "git does not say why"
+    if at and line.startswith(_NOT_READ):
+        line = lines[at - 1]
+    return printable(_CREDENTIALS.sub("//", _QUERY.sub(r"\1", line)).rstrip("."))
 
 
 def resolve(repository: Repo, revision: str) -> str:

@@ -18,6 +18,7 @@ from reconciler.apply.uploads import Uploads
 from reconciler.apply.verification import Verified, verify
 from reconciler.base.errors import StaleError, StoreError, StoreUnreachable, UsageError
 from reconciler.base.memory import without_cycle_search
+from reconciler.engine.aliases import aliases
 from reconciler.engine.saved import PLAN_AGAIN, what_moved
 from reconciler.engine.stores import Stores
 from reconciler.plan.planner import Fleet, make_plan
@@ -94,9 +95,11 @@ class Checked:
     stopped: Stopped
 
 
-def check_rules(state: DesiredState, now: dt.datetime) -> Checked:
-    """Evaluate all rules that need no live store."""
-    raw = (*state.findings, *check(state, now))
+def check_rules(state: DesiredState, now: dt.datetime, settings: OperatorSettings) -> Checked:
+    """Evaluate all rules that need no live store. Asks the file system which stores are one and the same."""
+    declared = (*state.findings, *check(state, now))
+    told = {(each.rule, each.about) for each in declared}
+    raw = (*declared, *(each for each in aliases(state, settings) if (each.rule, each.about) not in told))
     accepted = acknowledge(state, raw, OFFLINE, now)
     return Checked(now, raw, accepted, stopped(state, accepted))
 
@@ -208,7 +211,7 @@ def plan_observed(
         allow_removals: Overrides the policy's ceiling on removals.
         checked: What the rules say of the desired state, where that is known already; None to check them now.
     """
-    checked = checked or check_rules(state, now)
+    checked = checked or check_rules(state, now, settings)
     fleet = Fleet(
         state,
         observation.stores,

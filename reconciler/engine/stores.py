@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from reconciler.base.errors import ReconcilerError, StoreError, StoreUnrecognised, UnreadableInput
+from reconciler.base.errors import ReconcilerError, StoreError, StoreUnreachable, StoreUnrecognised, UnreadableInput
 from reconciler.live.driver import OpenContext, driver_types
 from reconciler.live.network import HTTPS, split_endpoint
 from reconciler.pki.names import parse_name
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from reconciler.live.store import LiveStore
 
 _log = logging.getLogger(__name__)
+PATIENCE = 300.0
+"""Seconds that a look at one store may take, however many answers it consists of."""
 
 
 def _operators_file(path: str) -> bytes:
@@ -121,8 +123,12 @@ class Stores:
             async with limiter:
                 notify(name, "observing")
                 try:
-                    async with self.open(name) as driver:
-                        stores[name] = await driver.observe()
+                    with anyio.fail_after(PATIENCE):
+                        async with self.open(name) as driver:
+                            stores[name] = await driver.observe()
+                except TimeoutError:
+                    problem = f"the look at it has not come to an end in {PATIENCE / 60:.0f} minutes"
+                    failures[name] = StoreUnreachable(problem, "see whether it answers at all")
                 except StoreError as error:
                     failures[name] = error
                 except ReconcilerError as error:

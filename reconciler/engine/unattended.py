@@ -6,7 +6,7 @@ It is the operator's to say, not the reviewed tree's: whoever may propose a chan
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
@@ -16,6 +16,10 @@ from reconciler.desired.models import Endpoint, Moment
 
 Mode: TypeAlias = Literal["observe", "plan", "apply"]
 """What the loop may do with an appliance: tell whether it is in sync; tell what would be done as well; do it."""
+
+
+def _at_most_plan(mode: Mode) -> Mode:
+    return "plan" if mode == "apply" else mode
 
 
 class Suspension(Model):
@@ -34,6 +38,10 @@ class Treatment(Model):
     """What it may do: observe, plan or apply."""
     suspended: Suspension | None = None
     """A pause."""
+
+    def telling_only(self) -> Treatment:
+        """The same, but nothing is applied."""
+        return self.model_copy(update={"mode": self.mode and _at_most_plan(self.mode)})
 
 
 class Follow(Model):
@@ -63,7 +71,7 @@ class Unattended(Model):
     listen: Endpoint = "127.0.0.1:9464"
     """Where health, metrics and the status page are served: an address of this machine's loopback, and a port."""
     webhook: SecretReference | None = None
-    """Where the URL is found to which each change of an appliance's sync or health is posted."""
+    """Where the URL is found to which changes of sync, of health and of the source are posted, and each apply."""
     state: PlacePath | None = None
     """Folder where what it knows is kept, relative to this file; else beside the journals."""
 
@@ -75,6 +83,28 @@ class Unattended(Model):
         """The pause that an appliance takes at an instant: its own, or else its site's."""
         pauses = (each.suspended for each in self._treatments(appliance, site))
         return next((each for each in pauses if each and now < each.until), None)
+
+    def strangers(self, sites: Collection[str], appliances: Collection[str]) -> tuple[str, ...]:
+        """What of `sites` and `appliances` is not among those that are declared, as `sites.acces`, `appliances.lab`."""
+        unknown = (("sites", self.sites.keys() - sites), ("appliances", self.appliances.keys() - appliances))
+        return tuple(f"{kind}.{name}" for kind, names in unknown for name in sorted(names))
+
+    def restrains(self, stranger: str, now: dt.datetime) -> bool:
+        """Whether what is said of a stranger would keep something from being applied."""
+        kind, _, name = stranger.partition(".")
+        treatment = (self.sites if kind == "sites" else self.appliances)[name]
+        paused = treatment.suspended is not None and now < treatment.suspended.until
+        return paused or (treatment.mode is not None and treatment.mode != "apply")
+
+    def telling_only(self) -> Unattended:
+        """The same, but nothing is applied to anything."""
+        return self.model_copy(
+            update={
+                "mode": _at_most_plan(self.mode),
+                "sites": {name: each.telling_only() for name, each in self.sites.items()},
+                "appliances": {name: each.telling_only() for name, each in self.appliances.items()},
+            }
+        )
 
     def _treatments(self, appliance: str, site: str | None) -> tuple[Treatment, ...]:
         """What is said of it, the most particular first."""

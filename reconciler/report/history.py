@@ -11,21 +11,14 @@ from typing import TYPE_CHECKING
 
 from reconciler.apply.result import Outcome
 from reconciler.plan.model import PlanModel
+from reconciler.report import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.apply.history import Entry, Noted
+    from reconciler.apply.history import Entry
 
 FORMAT_VERSION = "1.1"
-_WORDS = {
-    "create_self_signed": "create {}",
-    "create_request": "request {}",
-    "import": "import {}",
-    "set_default": "make {} the default",
-    "remove": "remove {}",
-    "remove_request": "withdraw the request for {}",
-}
 
 
 class Ending(StrEnum):
@@ -158,7 +151,7 @@ def apply_of(entry: Entry) -> Apply:
             action=action,
             kind=noted.kind,
             appliance=noted.appliance,
-            what=_what(noted),
+            what=words.deed(noted.kind, noted.label),
             begun=action in entry.outcomes,
             outcome=entry.outcomes.get(action),
             message=entry.messages.get(action, ""),
@@ -187,8 +180,3 @@ def _ending(entry: Entry) -> Ending:
     if entry.interrupted:
         return Ending.INTERRUPTED
     return Ending.APPLIED if set(entry.appliances.values()) <= {Outcome.APPLIED} else Ending.FAILED
-
-
-def _what(noted: Noted) -> str:
-    pattern = _WORDS.get(noted.kind)
-    return pattern.format(noted.label) if pattern else f"{noted.kind} {noted.label}".strip()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from reconciler.plan.model import AppliancePlan, Plan
     from reconciler.plan.requests import Standing
 
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 _DOING = {
     "create_self_signed": "being created",
     "create_request": "being requested",
@@ -109,10 +109,27 @@ class Reconciliation(PlanModel):
     """Whether it held what is declared: Synced, OutOfSync or Unknown."""
     health: str
     """How it fared: Healthy, Progressing, Degraded or Suspended."""
+    suspended: str = ""
+    """Why and until when it is suspended, for people; empty where it is not."""
     mode: str
     """What the loop may do with it: observe, plan or apply."""
     looked_at: dt.datetime | None = None
     """When the loop last looked, UTC; None where it has not yet."""
+
+
+class LoopStatus(PlanModel):
+    """The loop over this desired state."""
+
+    at_work: bool | None
+    """Whether it is at work now, or else has ended; None where whoever asks may not know."""
+    knew_at: dt.datetime | None = None
+    """When what it knew last changed, UTC; None where that cannot be told."""
+    problem: str = ""
+    """Why that cannot be told, and what to do; empty where it can."""
+    source_problem: str = ""
+    """Why a newer desired state is not in force, or why its source gives nothing; empty where all is well."""
+    source_problem_since: dt.datetime | None = None
+    """Since when, UTC."""
 
 
 class ApplianceStatus(PlanModel):
@@ -149,6 +166,8 @@ class Status(PlanModel):
     """By name."""
     findings: tuple[Finding, ...] = ()
     """What concerns the desired state."""
+    loop: LoopStatus | None = None
+    """The loop that knows it; None where none has."""
 
 
 def status_of(
@@ -159,6 +178,7 @@ def status_of(
     classes: Mapping[str, Mapping[str, Classified]],
     requests: Mapping[str, Mapping[str, Standing]],
     reconciliations: Mapping[str, Reconciliation] | None = None,
+    loop: LoopStatus | None = None,
 ) -> Status:
     """Put together what is known of the fleet.
 
@@ -170,6 +190,7 @@ def status_of(
         classes: What each live certificate is, by appliance and fingerprint; none for appliances that were not planned.
         requests: What each pending request is, likewise.
         reconciliations: What the loop last knew of them, by appliance.
+        loop: The loop itself.
     """
     appliances = tuple(
         _appliance(
@@ -183,7 +204,7 @@ def status_of(
         ).model_copy(update={"reconciliation": (reconciliations or {}).get(each.name)})
         for each in plan.appliances
     )
-    return Status(at=plan.made_at, appliances=appliances, findings=plan.findings)
+    return Status(at=plan.made_at, appliances=appliances, findings=plan.findings, loop=loop)
 
 
 def _appliance(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from reconciler.report.page import Medium, Piece
-    from reconciler.report.status import ApplianceStatus, Reconciliation, RequestRow, Row, ServedNow, Status
+    from reconciler.report.status import ApplianceStatus, LoopStatus, Reconciliation, RequestRow, Row, ServedNow, Status
 
 _HEADINGS = (
     "Friendly Name",
@@ -32,6 +32,12 @@ _CLASS_INKS = {
     CertificateClass.UNDECLARED: Ink.CHANGED,
 }
 _HEALTH_INKS = {"Healthy": Ink.GOOD, "Degraded": Ink.BAD, "Suspended": Ink.HELD}
+_WATCH = Span("watch", Ink.FAINT)
+_AT_WORK = {
+    True: Span("a loop is at work", Ink.PLAIN),
+    False: Span("no loop is at work", Ink.HELD),
+    None: Span("it cannot be told whether a loop is at work", Ink.HELD),
+}
 _LABELS = 21
 _NAMES = 30
 _SOON = 5
@@ -41,11 +47,13 @@ def status_text(status: Status, medium: Medium) -> str:
     """The whole status, what falls due next and all findings last."""
     page = Page(medium)
     page.write(Span("Status", Ink.STRONG), f" {words.utc(status.at)}")
+    if status.loop:
+        _write_loop(page, status.loop)
     for appliance in status.appliances:
         page.blank()
         page.write(Span(appliance.name, Ink.STRONG), f", site {appliance.site}" if appliance.site is not None else "")
         if appliance.reconciliation:
-            _write_reconciliation(page, appliance.reconciliation)
+            _write_reconciliation(page, appliance.reconciliation, status.loop)
         if appliance.problem:
             page.write(Span("could not be observed", Ink.BAD), indent=2)
         else:
@@ -55,12 +63,26 @@ def status_text(status: Status, medium: Medium) -> str:
     return page.text()
 
 
-def _write_reconciliation(page: Page, known: Reconciliation) -> None:
-    when = f"looked at {words.utc(known.looked_at)}" if known.looked_at else "not looked at yet"
+def _write_loop(page: Page, loop: LoopStatus) -> None:
+    """Whether it is at work, and what is wrong with it or its source."""
+    told: list[Piece] = [_AT_WORK[loop.at_work]]
+    if loop.knew_at and not loop.at_work:
+        told.append(f"; what the last one knew is of {words.utc(loop.knew_at)}")
+    if loop.problem:
+        told += ["; what it knew cannot be told: ", Span(loop.problem, Ink.BAD)]
+    page.write(*told, head=_WATCH, column=8)
+    if loop.source_problem:
+        since = f", since {words.utc(loop.source_problem_since)}" if loop.source_problem_since else ""
+        page.write(Span(loop.source_problem, Ink.BAD), since, head=Span("source", Ink.FAINT), column=8)
+
+
+def _write_reconciliation(page: Page, known: Reconciliation, loop: LoopStatus | None) -> None:
+    was = "" if loop is None or loop.at_work else "was "
     health = Span(known.health, _HEALTH_INKS.get(known.health, Ink.PLAIN))
-    page.write(
-        f"{known.sync}, ", health, f"; mode {known.mode}, {when}", indent=2, head=Span("watch", Ink.FAINT), column=8
-    )
+    suspended = f" ({known.suspended})" if known.suspended else ""
+    when = f"looked at {words.utc(known.looked_at)}" if known.looked_at else "not looked at yet"
+    mode = f"{suspended}; mode {known.mode}, {when}"
+    page.write(f"{was}{known.sync}, ", health, mode, indent=2, head=_WATCH, column=8)
 
 
 def _write_appliance(page: Page, appliance: ApplianceStatus) -> None:

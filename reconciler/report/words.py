@@ -21,6 +21,14 @@ FLAGS = {
     Flag.DEFAULT_ONLY: "no certificate is made out to this name, so the default is served",
 }
 """What a reader of a row of served names should look at."""
+_DEEDS = {
+    "create_self_signed": "create {}",
+    "create_request": "request {}",
+    "import": "import {}",
+    "set_default": "make {} the default",
+    "remove": "remove {}",
+    "remove_request": "withdraw the request for {}",
+}
 UNPLANNED = {
     Progress.UNREACHABLE: "could not be observed",
     Progress.STOPPED: "not planned: see the errors",
@@ -52,6 +60,18 @@ def several(names: Sequence[str]) -> str:
     """Names in one line, the first few of many: `east-1, west-1`."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
+
+
+def deed(kind: str, label: str) -> str:
+    """What an action does, said of what is done or to be done: `make access.example.com the default`."""
+    pattern = _DEEDS.get(kind)
+    return pattern.format(label) if pattern else f"{kind} {label}".strip()
+
+
+def first_of(texts: Sequence[str], most: int, total: int = 0) -> str:
+    """Texts in one line, the first of many and how many more; in total there may be more than are known."""
+    left = max(total, len(texts)) - most
+    return "; ".join(texts[:most]) + (f" and {left} more" if left > 0 else "")
 
 
 def summary(plan: Plan) -> str:

@@ -3,5 +3,6 @@
 from reconciler.rules.acknowledgements import acknowledge
 from reconciler.rules.offline import OFFLINE, check
 from reconciler.rules.stopped import Stopped, stopped
+from reconciler.rules.stores import shared_stores
 
-__all__ = ["OFFLINE", "Stopped", "acknowledge", "check", "stopped"]
+__all__ = ["OFFLINE", "Stopped", "acknowledge", "check", "shared_stores", "stopped"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.base.findings import Finding, sort_key
-from reconciler.rules import chains, clients, coverage, identity, material, names, sources, subjects, validity
+from reconciler.rules import chains, clients, coverage, identity, material, names, sources, stores, subjects, validity
 from reconciler.rules.facts import Facts, RuleFunction
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ _FUNCTIONS: tuple[RuleFunction, ...] = (
     validity.not_yet_valid,
     clients.build_trusts_root,
     identity.same_identity,
+    stores.same_store,
 )
 
 OFFLINE = frozenset(function.__name__.replace("_", "-") for function in _FUNCTIONS)

@@ -9,7 +9,7 @@ import anyio
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from reconciler.watch.model import Watched
 
@@ -47,6 +47,7 @@ class Board:
         version: Grows with every change.
         ready: Whether a desired state is in force and every appliance was looked at once.
         alive_at: When the loop last showed that it runs, UTC.
+        lost: How many events did not reach the webhook.
     """
 
     def __init__(self, watched: Watched, figures: Figures | None = None) -> None:
@@ -55,11 +56,16 @@ class Board:
         self.version = 0
         self.ready = False
         self.alive_at: dt.datetime = watched.at
+        self.lost: Callable[[], int] = int
         self._changed = anyio.Event()
 
-    def show(self, watched: Watched, **counted: object) -> None:
-        """Put up a newer state, and whatever figures have changed."""
-        self.watched, self.figures = watched, replace(self.figures, **counted)  # type: ignore[arg-type]
+    def count(self, **counted: object) -> None:
+        """Put up figures that have changed; they are shown with the next state."""
+        self.figures = replace(self.figures, **counted)  # type: ignore[arg-type]  # the names are those of the figures
+
+    def show(self, watched: Watched) -> None:
+        """Put up a newer state."""
+        self.watched = watched
         self.version += 1
         changed, self._changed = self._changed, anyio.Event()
         changed.set()

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from reconciler.watch.model import LastApply, Source, WatchedAppliance
 
 
+_FEW = 5
+"""So many actions are told in a sentence."""
+
+
 def events(before: WatchedAppliance, after: WatchedAppliance, at: dt.datetime) -> tuple[Event, ...]:
     """What has changed, one event for each. At the first look only what is not well is one.
 
@@ -35,9 +39,15 @@ def events(before: WatchedAppliance, after: WatchedAppliance, at: dt.datetime) -
     last, now_last = before.last_apply, after.last_apply
     if now_last and now_last != last and (now_last.done or not last or _ending(last) != _ending(now_last)):
         was_outcome = last.outcome if last else ""
-        message = now_last.message or f"{words.counted(now_last.done, 'action')} done, see {now_last.journal}"
+        did = words.first_of(now_last.did, _FEW, now_last.done) or "nothing"
+        message = now_last.message or f"done: {did}; see {now_last.journal}"
         told.append(_event(at, EventKind.APPLY, after.name, was_outcome, now_last.outcome, message))
     return tuple(told)
+
+
+def not_declared(before: WatchedAppliance, at: dt.datetime) -> Event:
+    """That an appliance is not watched any more."""
+    return _event(at, EventKind.SYNC, before.name, before.sync, "NotDeclared", "it is not declared any more")
 
 
 def source_events(before: Source, after: Source, at: dt.datetime) -> tuple[Event, ...]:
@@ -45,11 +55,14 @@ def source_events(before: Source, after: Source, at: dt.datetime) -> tuple[Event
     told = []
     if (after.revision, after.digest) != (before.revision, before.digest):
         signed = f", signed by {', '.join(after.signed_by)}" if after.signed_by else ""
-        message = f"{after.place} is in force as of {_version(after)}{signed}"
+        anew = "is no ancestor of it: the branch went back, or was written anew"
+        left = f"; {words.short(after.left)} {anew}" if after.left else ""
+        message = f"{after.place} is in force as of {words.short(_version(after))}{signed}{left}"
         told.append(_source_event(at, _version(before), _version(after), message))
     elif after.trouble and (after.trouble, after.refused) != (before.trouble, before.refused):
-        stays = f"; {_version(before)} stays in force" if before.digest else "; nothing is in force"
-        told.append(_source_event(at, before.trouble, after.trouble, after.problem + stays))
+        refused = f"{words.short(after.refused)} is not put in force: " if after.refused else ""
+        stays = f"; {words.short(_version(before))} stays in force" if before.digest else "; nothing is in force"
+        told.append(_source_event(at, before.trouble, after.trouble, refused + after.problem + stays))
     elif before.trouble and not after.trouble:
         told.append(_source_event(at, before.trouble, _version(after), f"{after.place} is as it should be again"))
     return tuple(told)

@@ -56,12 +56,16 @@ def concerned(old: DesiredState, new: DesiredState) -> frozenset[str]:
 
 def errors_of(state: DesiredState, findings: Iterable[Finding]) -> Mapping[str, tuple[Finding, ...]]:
     """Errors by the appliances that they concern. One whose own file is broken is among these, though not declared."""
+    return by_appliance(state, (each for each in findings if each.severity is Severity.ERROR))
+
+
+def by_appliance(state: DesiredState, findings: Iterable[Finding]) -> Mapping[str, tuple[Finding, ...]]:
+    """Findings by the appliances that they concern."""
     found: dict[str, list[Finding]] = defaultdict(list)
     for each in findings:
-        if each.severity is Severity.ERROR:
-            for name in _subjects(state, each):
-                found[name].append(each)
-    return {name: tuple(errors) for name, errors in found.items()}
+        for name in _subjects(state, each):
+            found[name].append(each)
+    return {name: tuple(those) for name, those in found.items()}
 
 
 def _subjects(state: DesiredState, finding: Finding) -> Collection[str]:

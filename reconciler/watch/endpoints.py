@@ -14,7 +14,7 @@ import logging
 import re
 import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio
 import anyio.to_thread
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
     from reconciler.base.clock import Clock
     from reconciler.watch.board import Board
@@ -53,6 +54,8 @@ _PACE, _TICK = 1.0, 20.0
 """News are told at most once in so many seconds, and at least once: a page counts the minutes since something."""
 _GRACE = 0.5
 """Seconds for answers that are being made when everything ends."""
+_IDLE = 10.0
+"""Seconds in which a connection has to bring a request, and to take something of an answer that waits for it."""
 _BACKLOG = 128
 _HOST = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\[\]:/?#@\s]+)(?::[0-9]{1,5})?")
 
@@ -126,12 +129,31 @@ async def _end(state: ServerState) -> None:
 
 
 class _Connection(H11Protocol):
-    """A connection, unless there are too many."""
+    """A connection, unless there are too many; for as long as something is asked or answered on it."""
+
+    _looked: tuple[object, int] = (None, 0)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > _CONNECTIONS:
             transport.abort()
+        self._next_look = self.loop.call_later(_IDLE, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._next_look.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        """End it if it is held for nothing: whoever is silent must not keep others from asking."""
+        unread = self.transport.get_write_buffer_size()
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None until something is asked
+        answering = cycle is not None and not cycle.response_complete
+        # An answer that is being made, and news that are waited for, are asked for and leave nothing unread.
+        if (answering and not unread) or (cycle, unread) != self._looked:
+            self._looked = (cycle, unread)
+            self._next_look = self.loop.call_later(_IDLE, self._look)
+        else:
+            self.transport.abort()
 
 
 def _bound(listen: str) -> socket.socket:
@@ -266,7 +288,7 @@ class _Answers:
         del request
         async with self._exposing:
             board = self._board
-            key = (board.version, board.alive_at, board.ready)
+            key = (board.version, board.figures, board.alive_at, board.ready, board.lost())
             if self._exposed[0] != key:
                 self._exposed = (key, await anyio.to_thread.run_sync(metrics.exposition, board, abandon_on_cancel=True))
             made = self._exposed[1]

@@ -1,6 +1,9 @@
 """How the loop's events reach people and programs: a line of a log each, and a POST to a webhook for those that matter.
 
-Nothing here keeps the loop waiting or fails it. A webhook that does not answer loses what does not fit into its queue.
+Nothing here keeps the loop waiting or fails it. What is posted is what somebody may have to act on: changes of an
+appliance's sync and health, of the source, and applies. Conditions are the detail of these, and are in the log only. A
+webhook that does not take an event is asked again for a quarter of an hour, in which the events after it wait in their
+order; what does not fit into the queue is lost, and counted.
 """
 
 from __future__ import annotations
@@ -34,13 +37,15 @@ if TYPE_CHECKING:
     from reconciler.watch.model import Event
 
 POSTED = frozenset({EventKind.SYNC, EventKind.HEALTH, EventKind.SOURCE, EventKind.APPLY})
-"""What a webhook is told of; conditions are the detail of these."""
+"""What a webhook is told of."""
 _QUEUE = 1000
-_DELAYS = (1.0, 5.0, 25.0)
-"""Seconds after which a POST that failed is tried again."""
-_TIMEOUT = 10.0
+_DELAYS = (1.0, 5.0, 25.0, *[60.0] * 14)
+"""Seconds after which a POST that failed is tried again: for a quarter of an hour, since a receiver may restart."""
+_SILENCE, _PATIENCE = 10.0, 30.0
+"""Seconds without a byte, and for a whole POST, until it counts as failed: an answer may come a byte at a time."""
 _HTTP = 80
-_TOO_MANY = 429
+_AGAIN = frozenset({httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_EARLY, httpx.codes.TOO_MANY_REQUESTS})
+"""Answers below 500 that ask to come again."""
 _log = logging.getLogger(__name__)
 
 
@@ -95,24 +100,29 @@ def _stamp(at: dt.datetime) -> str:
 class Webhook:
     """Posts events to a URL, one after the other."""
 
-    def __init__(self, url: str, network: Network, delays: Sequence[float] = _DELAYS) -> None:
+    def __init__(
+        self, url: str, network: Network, delays: Sequence[float] = _DELAYS, patience: float = _PATIENCE
+    ) -> None:
         """Take in where to post to.
 
         Args:
             url: The URL. It is a secret: what is in it is not told to anybody.
             network: What may be contacted.
             delays: Seconds after which it is tried again.
+            patience: Seconds that a POST may take.
 
         Raises:
             UsageError: It is no URL that can be posted to, or the operator's settings do not allow its host.
         """
+        self._lost = 0
         self._url, self._sent_as = _target(url, network)
-        self._delays = delays
+        self._delays, self._patience = delays, patience
         self._waiting: deque[str] = deque()
         self._news = anyio.Event()
         self._closed = False
-        self._lost = 0
-        self._failing = False
+        # What has been told: that it fails, that no more can wait, how many were lost.
+        self._failing = self._full = False
+        self._told = 0
 
     def tell(self, event: Event) -> None:
         """Have an event posted, if it is of a kind that is."""
@@ -120,9 +130,16 @@ class Webhook:
             return
         if len(self._waiting) >= _QUEUE:
             self._lost += 1
+            if not self._full:
+                _log.warning("%d events wait for the webhook, and no more can: further ones are lost", _QUEUE)
+            self._full = True
             return
         self._waiting.append(event.model_dump_json())
         self._news.set()
+
+    def lost(self) -> int:
+        """How many events did not reach it."""
+        return self._lost
 
     def close(self) -> None:
         """Have `run` return when all is posted that waits."""
@@ -131,49 +148,61 @@ class Webhook:
 
     async def run(self) -> None:
         """Post what comes."""
-        async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=_SILENCE, trust_env=False) as client:
             while self._waiting or not self._closed:
                 while self._waiting:
-                    self._note(await self._deliver(client, self._waiting.popleft()))
+                    await self._deliver(client, self._waiting[0])
+                    self._waiting.popleft()
+                self._count()
                 self._news = anyio.Event()
                 if not self._closed:
                     await self._news.wait()
 
-    async def _deliver(self, client: httpx.AsyncClient, body: str) -> str:
-        """Post an event, again where it makes sense; why it was not taken, or empty."""
-        why, again = await self._post(client, body)
-        for delay in self._delays:
-            if not again:
-                break
-            await anyio.sleep(delay)
+    async def _deliver(self, client: httpx.AsyncClient, body: str) -> None:
+        """Post an event, again and again where that makes sense."""
+        delays = iter(self._delays)
+        while True:
             why, again = await self._post(client, body)
-        return why
+            self._note(why)
+            if not why:
+                return
+            delay = next(delays, None) if again else None
+            if delay is None:
+                self._lost += 1
+                return
+            await anyio.sleep(delay)
 
     async def _post(self, client: httpx.AsyncClient, body: str) -> tuple[str, bool]:
-        """Post an event once; why it was not taken, and whether it may be another time."""
+        """Post an event once; why it was not taken, empty where it was, and whether it may be another time."""
         headers = {"Content-Type": "application/json", **self._sent_as.headers}
         try:
             # Whatever is answered beneath the status is not read: it may have no end.
-            async with client.stream(
-                "POST", self._url, content=body.encode(), headers=headers, extensions=self._sent_as.extensions
-            ) as response:
-                code = response.status_code
-        except httpx.HTTPError as error:  # its text may hold the URL
+            with anyio.fail_after(self._patience):
+                async with client.stream(
+                    "POST", self._url, content=body.encode(), headers=headers, extensions=self._sent_as.extensions
+                ) as response:
+                    code = response.status_code
+        except TimeoutError:
+            return "Timeout", True
+        except Exception as error:  # noqa: BLE001 - whatever it is, the loop goes on; the error's text may hold the URL
             return type(error).__name__, True
         if httpx.codes.is_success(code):
             return "", False
-        return f"it answers {code}", code == _TOO_MANY or httpx.codes.is_server_error(code)
+        return f"it answers {code}", code in _AGAIN or httpx.codes.is_server_error(code)
 
     def _note(self, why: str) -> None:
         """Say once that it does not work, and once that it does again."""
-        if why:
-            self._lost += 1
         if why and not self._failing:
             _log.warning("the webhook does not take events: %s", why)
-        if not why and self._lost:
-            _log.warning("the webhook takes events again; %s did not reach it", counted(self._lost, "event"))
-            self._lost = 0
+        if self._failing and not why:
+            _log.warning("the webhook takes events again")
         self._failing = bool(why)
+
+    def _count(self) -> None:
+        """Say, when nothing waits any more and it works, how many did not reach it meanwhile."""
+        if self._lost > self._told and not self._failing:
+            _log.warning("%s did not reach the webhook", counted(self._lost - self._told, "event"))
+            self._told, self._full = self._lost, False
 
 
 class _SentAs:

@@ -9,7 +9,7 @@ from reconciler.apply.result import Outcome
 from reconciler.base.findings import Severity
 from reconciler.plan.matching import CertificateClass
 from reconciler.plan.model import Progress, State
-from reconciler.plan.rules import REMOVAL_CEILING, UNREACHABLE
+from reconciler.plan.rules import REMOVAL_CEILING, RENEWAL_DUE, REQUEST_PENDING, UNREACHABLE
 from reconciler.report import words
 from reconciler.report.status import due_of
 from reconciler.watch.model import (
@@ -23,7 +23,7 @@ from reconciler.watch.model import (
     WatchedAppliance,
     WatchedCertificate,
 )
-from reconciler.watch.seen import FAILED, recent, renewal
+from reconciler.watch.seen import FAILED, renewal
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -31,15 +31,17 @@ if TYPE_CHECKING:
     from reconciler.apply.result import ApplianceResult
     from reconciler.base.findings import Finding
     from reconciler.engine.unattended import Suspension
-    from reconciler.watch.seen import Seen
+    from reconciler.watch.seen import Applied, Seen
 
+_MOST_TOLD, _FEW = 10, 3
+"""So many actions of an appliance are told one by one, and so many in a sentence."""
 _NOTHING_YET = ("NothingYet", "the loop has applied nothing to it yet")
 _NOT_LOOKED = ("NotLooked", "nobody has looked yet")
 
 
 def judge(before: WatchedAppliance, seen: Seen) -> WatchedAppliance:
     """What is known of an appliance after a turn."""
-    errors = _errors(before, seen)
+    errors = _errors(seen)
     sync = _sync(seen)
     conditions = _conditions(before, seen, errors, sync)
     counts = seen.counts
@@ -53,16 +55,17 @@ def judge(before: WatchedAppliance, seen: Seen) -> WatchedAppliance:
             "health": _health(seen, conditions, sync),
             "conditions": conditions,
             "observed_at": seen.at if observed else before.observed_at,
-            "looked_at": seen.at if seen.part else before.looked_at,
+            "looked_at": seen.at if seen.part or seen.failure else before.looked_at,
             "failures": before.failures + 1 if seen.failed else 0,
             "ready": counts[State.READY],
             "held": counts[State.HELD] + counts[State.BY_HAND],
             "waiting": counts[State.WAITING],
+            "todo": _todo(seen)[:_MOST_TOLD],
             "errors": errors,
             "certificates": _certificates(seen) if observed else before.certificates,
             "upcoming": _upcoming(seen) if observed else _still_to_come(before, seen.at),
-            "last_apply": _last_apply(before, seen),
-            "removals": recent(before.removals, seen.at),
+            "last_apply": last_apply(before, seen.applied, seen.at),
+            "removals": seen.removals,
         }
     )
 
@@ -105,6 +108,7 @@ def _conditions(before: WatchedAppliance, seen: Seen, errors: tuple[str, ...], s
         ConditionType.IN_SYNC: _in_sync(seen, sync),
         ConditionType.APPLIED: _was_applied(before, seen),
         ConditionType.SERVED: _served(seen),
+        ConditionType.RENEWED: _renewed(seen),
     }
     old = {each.type: each for each in before.conditions}
     return tuple(
@@ -140,9 +144,9 @@ def _in_sync(seen: Seen, sync: Sync) -> tuple[Truth, str, str]:
     if sync is Sync.SYNCED:
         return Truth.TRUE, "Synced", ""
     if sync is Sync.UNKNOWN:
-        unseen = seen.part is not None and seen.store is None
-        why = "it could not be observed" if unseen else "errors keep it from being planned"
-        return Truth.UNKNOWN, "NotObserved" if unseen else "Errors", why
+        if seen.failure is not None:
+            return Truth.UNKNOWN, "NotObserved", "it could not be observed"
+        return Truth.UNKNOWN, "Errors", "errors keep it from being planned"
     actions = seen.part.actions if seen.part else ()
     if not actions:
         return Truth.FALSE, "Unfinished", seen.unfinished
@@ -150,7 +154,14 @@ def _in_sync(seen: Seen, sync: Sync) -> tuple[Truth, str, str]:
         return Truth.FALSE, "OutOfSync", "it does not hold what is declared"
     first = next((each for each in State if seen.counts[each]), State.READY)
     tally = words.tally(Counter((each.kind, each.state) for each in actions))
-    return Truth.FALSE, _camel(first.value), tally
+    todo = _todo(seen)
+    return Truth.FALSE, _camel(first.value), f"{tally}: {words.first_of(todo, _FEW)}" if todo else tally
+
+
+def _todo(seen: Seen) -> tuple[str, ...]:
+    """What could run now, for people; not where the loop is only to tell whether anything could."""
+    actions = seen.part.actions if seen.part and seen.mode != "observe" else ()
+    return tuple(words.deed(each.kind, each.label) for each in actions if each.state is State.READY)
 
 
 def _was_applied(before: WatchedAppliance, seen: Seen) -> tuple[Truth, str, str]:
@@ -180,6 +191,16 @@ def _served(seen: Seen) -> tuple[Truth, str, str]:
     return Truth.TRUE, "AllGood", ""
 
 
+def _renewed(seen: Seen) -> tuple[Truth, str, str]:
+    if seen.part is None or seen.store is None:
+        return Truth.UNKNOWN, "NotObserved", "what it holds is not known"
+    on_its_way = {each.about for each in seen.part.findings if each.rule in {RENEWAL_DUE.id, REQUEST_PENDING.id}}
+    due = [each for each in seen.due if each.about not in on_its_way]
+    if due:
+        return Truth.FALSE, "RenewalDue", str(due[0])
+    return Truth.TRUE, "NothingDue", ""
+
+
 def _camel(text: str) -> str:
     return "".join(part.capitalize() for part in text.replace("_", "-").split("-"))
 
@@ -194,8 +215,8 @@ def _found(seen: Seen) -> list[Finding]:
     return list(dict.fromkeys((*severe, *seen.errors)))
 
 
-def _errors(before: WatchedAppliance, seen: Seen) -> tuple[str, ...]:
-    counted = len(recent(before.removals, seen.at))
+def _errors(seen: Seen) -> tuple[str, ...]:
+    counted = len(seen.removals)
     note = f"; {words.counted(counted, 'removal')} of the last 24 hours counted" if counted else ""
     return tuple(f"{each}{note if each.rule == REMOVAL_CEILING.id else ''}" for each in _found(seen))
 
@@ -234,13 +255,19 @@ def _still_to_come(before: WatchedAppliance, now: dt.datetime) -> tuple[Upcoming
     return tuple(each for each in before.upcoming if each.at > now)
 
 
-def _last_apply(before: WatchedAppliance, seen: Seen) -> LastApply | None:
-    applied = seen.applied
+def last_apply(before: WatchedAppliance, applied: Applied | None, at: dt.datetime) -> LastApply | None:
+    """The last apply to an appliance: one that ended at an instant, if there was one, else the one before."""
     if applied is None or applied.result.outcome is Outcome.UNCHANGED:
         return before.last_apply
-    done = sum(step.outcome is Outcome.APPLIED for step in applied.result.steps)
-    outcome, message = applied.result.outcome.value, _what_went_wrong(applied.result)
-    return LastApply(at=seen.at, journal=applied.journal, outcome=outcome, done=done, message=message)
+    did, outcome = applied.did, applied.result.outcome.value
+    return LastApply(
+        at=at,
+        journal=applied.journal,
+        outcome=outcome,
+        done=len(did),
+        did=did[:_MOST_TOLD],
+        message=_what_went_wrong(applied.result),
+    )
 
 
 def _what_went_wrong(result: ApplianceResult) -> str:

@@ -15,9 +15,9 @@ import anyio
 from reconciler.apply.result import Outcome
 from reconciler.base.errors import ReconcilerError
 from reconciler.watch.board import Board
-from reconciler.watch.changes import events, source_events
-from reconciler.watch.judgement import judge
-from reconciler.watch.model import Source, Watched, WatchedAppliance
+from reconciler.watch.changes import events, not_declared, source_events
+from reconciler.watch.judgement import judge, last_apply
+from reconciler.watch.model import Removal, Source, Watched, WatchedAppliance
 from reconciler.watch.seen import recent
 
 if TYPE_CHECKING:
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 
     from reconciler.base.clock import Clock
     from reconciler.engine.run import Observation
-    from reconciler.engine.unattended import Unattended
+    from reconciler.watch.force import InForce
     from reconciler.watch.memory import Memory
     from reconciler.watch.model import Event, Teller
     from reconciler.watch.reading import Reading
-    from reconciler.watch.seen import Seen
-    from reconciler.watch.turn import InForce
+    from reconciler.watch.seen import Applied, Seen
 
 _log = logging.getLogger(__name__)
 
@@ -44,20 +43,29 @@ _KEPT_EVERY = 10
 class Ledger:
     """The records of the appliances and of the source. What is remembered from before counts if it is of this source.
 
+    What was removed from a store counts whatever the source, and whatever the appliance is called.
+
     Attributes:
         board: Where all of it is shown.
-        unseen: The appliances that nobody has looked at since the loop was started.
     """
 
     def __init__(self, place: str, clock: Clock, memory: Memory, tell: Teller) -> None:
         self._clock, self._memory, self._teller = clock, memory, tell
-        known = memory.recall()
-        known = known if known and known.source.place == place else None
+        remembered = memory.recall()
+        known = remembered if remembered and remembered.source.place == place else None
         source = known.source if known else Source(place=place)
         self._records = {each.name: each for each in known.appliances} if known else {}
         now, appliances = clock(), tuple(self._records.values())
-        self.board = Board(Watched(started_at=now, at=now, source=source, appliances=appliances))
-        self.unseen: set[str] = set()
+        self._removals = {(each.store, each.fingerprint): each for each in remembered.removals} if remembered else {}
+        self.board = Board(
+            Watched(
+                started_at=now, at=now, source=source, appliances=appliances, removals=tuple(self._removals.values())
+            )
+        )
+        # Those that somebody has looked at since the loop was started.
+        self._looked_at: set[str] = set()
+        # Those that are declared; None where nothing is in force.
+        self._declared: frozenset[str] | None = None
         self._kept_at = -inf
         self._not_kept = ""
 
@@ -95,76 +103,106 @@ class Ledger:
                 digest=state.digest,
                 since=now if moved else before.since,
                 signed_by=reading.signed_by,
+                left=reading.left if moved else before.left,
             )
-        self.show(source)
+        self.show(source=source)
         self._tell(source_events(before, source, now))
 
-    def enforce(self, force: InForce, unattended: Unattended) -> None:
+    def enforce(self, force: InForce) -> None:
         """Have a record of each appliance that is declared now, those whose own file is broken included."""
-        records = {}
+        now, records = self._clock(), {}
         for name in sorted(force.names):
-            record = self._records.get(name) or WatchedAppliance(name=name, mode=unattended.mode)
+            record = self._records.get(name) or WatchedAppliance(name=name, mode=force.watch.mode)
             site = force.site_of(name) or record.site
-            records[name] = record.model_copy(update={"site": site, "mode": unattended.mode_of(name, site)})
+            records[name] = record.model_copy(update={"site": site, "mode": force.watch.mode_of(name, site)})
+        gone = (record for name, record in self._records.items() if name not in records)
+        self._tell(not_declared(record, now) for record in gone)
         self._records = records
-        self.unseen &= force.state.appliances.keys()
-        for name in sorted(force.names - force.state.appliances.keys()):
-            self.judge(name, force.undeclared(name, self._clock(), records[name].mode))
+        declared = force.state.appliances.keys()
+        self._looked_at &= declared
+        for name in sorted(force.names - declared):
+            self.judge(name, force.undeclared(name, now, records[name].mode))
             self.look_next(name, None)
-        self.board.ready = not self.unseen
-        self.show()
+        for each in force.warnings:
+            if each not in self.board.watched.warnings:
+                _log.warning("%s", each)
+        self._declared = frozenset(declared)
+        self.show(warnings=force.warnings)
+
+    def out_of_force(self) -> None:
+        """Enter that nothing is in force any more, or not yet: nobody looks at the appliances.
+
+        What was known of how they stand says nothing any more; what they hold, and what was applied, stays.
+        """
+        for name, each in self._records.items():
+            self._records[name] = WatchedAppliance(
+                name=name,
+                site=each.site,
+                mode=each.mode,
+                observed_at=each.observed_at,
+                certificates=each.certificates,
+                last_apply=each.last_apply,
+                removals=each.removals,
+            )
+        self._declared, self._looked_at = None, set()
+        nothing = {"revision": None, "digest": "", "since": None, "signed_by": (), "left": None}
+        self.show(source=self.source.model_copy(update=nothing))
 
     def judge(self, name: str, seen: Seen) -> WatchedAppliance:
         """Enter what was seen of an appliance, and tell what has changed."""
         before = self._records[name]
         after = self._records[name] = judge(before, seen)
-        self.unseen.discard(name)
-        self.board.ready = not self.unseen
+        self._looked_at.add(name)
         self._tell(events(before, after, seen.at))
         return after
 
-    def stumbled(self, name: str) -> WatchedAppliance:
-        """Enter that a turn of an appliance went wrong in a way that nobody expected."""
-        record = self._records[name]
-        self._records[name] = record.model_copy(update={"failures": record.failures + 1})
-        return self._records[name]
+    def applied(self, applied: Mapping[str, Applied]) -> None:
+        """Enter what was applied in a turn that was ended before anybody could look again."""
+        now = self._clock()
+        for name, each in applied.items():
+            before = self._records.get(name)
+            if before:
+                self._records[name] = before.model_copy(update={"last_apply": last_apply(before, each, now)})
+                self._tell(events(before, self._records[name], now))
+        self.show()
 
     def look_next(self, name: str, at: dt.datetime | None) -> None:
         """Enter when an appliance is looked at next."""
         self._records[name] = self._records[name].model_copy(update={"next_look": at})
 
-    def removals(self, name: str) -> tuple[dt.datetime, ...]:
-        """When certificates with a key were removed from an appliance of late."""
-        return self._records[name].removals if name in self._records else ()
+    def removals(self, store: str) -> tuple[Removal, ...]:
+        """What the loop set out to take from a store with its key."""
+        return tuple(each for each in self._removals.values() if each.store == store)
 
-    def removing(self, name: str) -> None:
+    def removing(self, store: str, fingerprint: str) -> None:
         """Count a removal before it happens, first on the disk: who is killed then has counted it all the same.
+
+        One that is tried again is counted once.
 
         Raises:
             ReconcilerError: It cannot be written down, so that it should not happen.
         """
-        record = self._records.get(name)
-        if record:
-            now = self._clock()
-            counted = record.model_copy(update={"removals": (*recent(record.removals, now), now)})
-            records = self._records | {name: counted}
-            self._memory.keep(self.board.watched.model_copy(update={"appliances": tuple(records.values())}))
-            self._records[name] = counted
-            self.show()
+        now = self._clock()
+        counted = {key: each for key, each in self._removals.items() if recent((each.at,), now)}
+        counted[store, fingerprint] = Removal(store=store, fingerprint=fingerprint, at=now)
+        removals = tuple(counted.values())
+        self._memory.keep(self.board.watched.model_copy(update={"removals": removals}))
+        self._removals = counted
+        self.show(removals=removals)
 
     # What it counts
 
     def looked(self, observation: Observation) -> None:
         """Count a look at some appliances."""
         told = Counter({"observed": len(observation.stores), "unreachable": len(observation.failures)})
-        self.show(looks=dict(Counter(self.board.figures.looks) + told))
+        self.count(looks=dict(Counter(self.board.figures.looks) + told))
 
-    def turned(self, seconds: float, seen: Mapping[str, Seen] | None) -> None:
-        """Count a turn: how long it took, and what was seen; None where it went wrong unexpectedly."""
-        figures, results = self.board.figures, [each.applied.result for each in (seen or {}).values() if each.applied]
+    def turned(self, seconds: float, seen: Mapping[str, Seen]) -> None:
+        """Count a turn: how long it took, and what was seen."""
+        figures, results = self.board.figures, [each.applied.result for each in seen.values() if each.applied]
         changed = Counter(each.outcome.value for each in results if each.outcome is not Outcome.UNCHANGED)
-        well = seen is not None and not any(each.failed for each in seen.values())
-        self.show(
+        well = not any(each.failed for each in seen.values())
+        self.count(
             turns=figures.turns + 1,
             applies=dict(Counter(figures.applies) + changed),
             durations={bound: figures.durations.get(bound, 0) + (seconds <= bound) for bound in BUCKETS},
@@ -175,19 +213,28 @@ class Ledger:
     def unexpected(self, when: str) -> None:
         """Note an error that is being handled and should not have happened."""
         _log.exception("unexpected error %s", when)
-        self.show(errors=self.board.figures.errors + 1)
+        self.count(errors=self.board.figures.errors + 1)
 
     # What it shows, tells and keeps
 
-    def show(self, source: Source | None = None, **counted: object) -> None:
+    def show(self, **changed: object) -> None:
         """Put up what is known now."""
-        now, appliances = self._clock(), tuple(self._records.values())
-        changed = {"at": now, "source": source or self.source, "appliances": appliances}
-        self.board.show(self.board.watched.model_copy(update=changed), **counted)
+        declared = self._declared
+        self.board.ready = declared is not None and declared <= self._looked_at
+        known = {"at": self._clock(), "appliances": tuple(self._records.values()), **changed}
+        self.board.show(self.board.watched.model_copy(update=known))
+
+    def count(self, **counted: object) -> None:
+        """Put up what is known now, and figures that have changed."""
+        self.board.count(**counted)
+        self.show()
 
     def _tell(self, told: Iterable[Event]) -> None:
         for each in told:
-            self._teller(each)
+            try:
+                self._teller(each)
+            except Exception:  # noqa: BLE001 - what cannot be told must not keep anything from being done
+                self.unexpected("while something was told")
 
     def keep_sometimes(self) -> None:
         """Write down what is known, unless that was done a moment ago."""

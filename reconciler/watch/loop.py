@@ -18,12 +18,13 @@ from reconciler.apply.history import interrupted, read_history
 from reconciler.apply.turns import Stop
 from reconciler.base.errors import ReconcilerError
 from reconciler.engine.run import check_rules
-from reconciler.watch.concerned import concerned, errors_of, together
+from reconciler.watch.concerned import concerned
+from reconciler.watch.force import in_force, restated
 from reconciler.watch.ledger import Ledger
 from reconciler.watch.reading import Reading, Trouble
 from reconciler.watch.schedule import LONGEST_SLEEP, next_instant, resync_at, retry_at
 from reconciler.watch.seen import instants
-from reconciler.watch.turn import InForce, Turn, restated
+from reconciler.watch.turn import Turn
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from reconciler.base.clock import Clock
     from reconciler.desired.state import DesiredState
     from reconciler.engine.operator import OperatorSettings
+    from reconciler.watch.force import InForce
     from reconciler.watch.memory import Memory
     from reconciler.watch.model import Teller
     from reconciler.watch.reading import DesiredSource
@@ -82,59 +84,70 @@ class Loop:
         self.board = self._ledger.board
         self.busy: set[str] = set()
         self._force: InForce | None = None
-        # When something is due on an appliance before the next resync.
+        # When something is due on an appliance before the next resync. One that takes its turn is due again where
+        # something has come meanwhile that concerns it.
         self._due: dict[str, dt.datetime] = {}
         self._resync = around.clock()
-        # Those that something concerns that came while they took their turn.
-        self._again: set[str] = set()
         # Those to which an apply was interrupted before the loop was started.
         self._interrupted: frozenset[str] = frozenset()
-        self._stops: set[Stop] = set()
+        self._stop = Stop()
         self._woken = anyio.Event()
         lanes = around.settings.concurrency
         self._steady, self._troubled = anyio.CapacityLimiter(lanes), anyio.CapacityLimiter(lanes)
 
     async def run(self, stop: Stop) -> None:
         """Go on until somebody asks to stop: then looks end at once, and applies after the action in hand."""
-        stop.then(lambda: self._end(stop.why))
-        async with anyio.create_task_group() as turns, anyio.create_task_group() as following:
-            following.start_soon(self._follow)
-            while not stop.why:
-                self._woken = anyio.Event()
-                await self._begin_turns(turns)
-                if not stop.why:
-                    await self._around.timer.sleep_until(self._next(), self._woken)
-            following.cancel_scope.cancel()
+        self._stop = stop
+        with stop.then(lambda: self._woken.set()):  # noqa: PLW0108 - of the event that there is then
+            async with anyio.create_task_group() as turns, anyio.create_task_group() as following:
+                following.start_soon(self._follow)
+                while not stop.why:
+                    self._woken = anyio.Event()
+                    await self._begin_turns(turns)
+                    if not stop.why:
+                        await self._around.timer.sleep_until(self._next(), self._woken)
+                following.cancel_scope.cancel()
         self._ledger.keep()
-
-    def _end(self, why: str) -> None:
-        for each in tuple(self._stops):
-            each.request(why)
-        self._woken.set()
 
     # The desired state
 
     async def _follow(self) -> None:
         """Take in what the source offers, whenever there may be something newer."""
         source, before = self._around.source, self._ledger.source.revision
-        await self._take_in(await self._asked(source.read))
-        if self._force is None and before:
-            # The last good one stays in force, also where the loop was ended meanwhile.
-            earlier = await self._asked(lambda: source.earlier(before))
-            if earlier.state:
-                await self._enforce(earlier.state)
+        reading, force = await self._asked(source.read)
+        if force is None:
+            earlier = (await self._asked(lambda: source.earlier(before)))[1] if before else None
+            if earlier:
+                # The last good one stays in force, also where the loop was ended meanwhile.
+                self._enforce(earlier)
+            else:
+                self._ledger.out_of_force()
+        self._take_in(reading, force)
         while True:
             await self._newer()
-            await self._take_in(await self._asked(source.read))
+            self._take_in(*await self._asked(source.read))
 
-    async def _asked(self, ask: Callable[[], Awaitable[Reading]]) -> Reading:
+    async def _asked(self, ask: Callable[[], Awaitable[Reading]]) -> tuple[Reading, InForce | None]:
+        """What the source answers, and what may be put in force of it."""
         try:
-            return await ask()
+            reading = await ask()
         except ReconcilerError as error:
-            return Reading.refusal(Trouble.UNREACHABLE, str(error))
+            return Reading.refusal(Trouble.UNREACHABLE, str(error)), None
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, what is in force stays
             self._ledger.unexpected(f"while {self._around.source.place} was read")
-            return Reading.refusal(Trouble.UNREACHABLE, f"unexpected {type(error).__name__}")
+            return Reading.refusal(Trouble.UNREACHABLE, f"unexpected {type(error).__name__}"), None
+        state, old = reading.state, self._force
+        if state is None:
+            return reading, None
+        if old is not None and old.state.digest == state.digest:
+            # The same files under another commit: what is applied from now on is told to come from that.
+            return reading, replace(old, state=state)
+        try:
+            return reading, await self._checked(state)
+        except Exception as error:  # noqa: BLE001 - the same
+            self._ledger.unexpected("while the rules were checked")
+            problem = f"unexpected {type(error).__name__} while the rules were checked"
+            return Reading.refusal(Trouble.BROKEN, problem, state.revision or state.digest), None
 
     async def _newer(self) -> None:
         """Wait for something newer; where that cannot be done it is read again in a minute."""
@@ -144,43 +157,41 @@ class Loop:
             self._ledger.unexpected(f"while {self._around.source.place} was waited for")
             await anyio.sleep(LONGEST_SLEEP.total_seconds())
 
-    async def _take_in(self, reading: Reading) -> None:
+    def _take_in(self, reading: Reading, force: InForce | None) -> None:
         """Put what was read in force, or keep what is; and say so."""
-        self._ledger.read(reading)
-        if reading.state is not None:
-            await self._enforce(reading.state)
-
-    async def _enforce(self, state: DesiredState) -> None:
-        """Put a desired state in force, and mark whom it concerns."""
         old = self._force
-        if old is not None and old.state.digest == state.digest:
-            # The same files under another commit: what is applied from now on is told to come from that.
-            self._force = replace(old, state=state)
+        if old is not None and reading.trouble is Trouble.NOT_SIGNED and reading.refused == old.state.revision:
+            # Whoever signed what is in force may not do so any more.
+            self._force, self._due = None, {}
+            self._ledger.out_of_force()
+        self._ledger.read(reading)
+        if force is not None:
+            self._enforce(force)
+
+    def _enforce(self, force: InForce) -> None:
+        """Put a desired state in force, and mark whom it concerns."""
+        old, self._force = self._force, force
+        if old is not None and old.state.digest == force.state.digest:
             return
-        self._force = force = await self._checked(state)
-        declared = state.appliances.keys()
+        declared = force.state.appliances.keys()
         if old is None:
             self._resync = resync_at(self._around.clock(), self._around.settings.watch.resync, self._around.chance)
-            self._interrupted = _interrupted(self._around.journals, state)
-        names = declared if old is None else (concerned(old.state, state) | restated(old, force)) & declared
-        self._ledger.unseen |= declared - (old.state.appliances.keys() if old else set())
-        self._ledger.enforce(force, self._around.settings.watch)
+            self._interrupted = _interrupted(self._around.journals, force.state)
+        names = declared if old is None else (concerned(old.state, force.state) | restated(old, force)) & declared
+        self._ledger.enforce(force)
         self._due = {name: at for name, at in self._due.items() if name in declared}
         self._mark(names)
 
     async def _checked(self, state: DesiredState) -> InForce:
         """A desired state with what the rules say of it now. Other tasks go on meanwhile."""
-        checked = await to_thread.run_sync(check_rules, state, self._around.clock())
-        return InForce(state, checked, errors_of(state, checked.accepted), together(state))
+        checked = await to_thread.run_sync(check_rules, state, self._around.clock(), self._around.settings)
+        return in_force(state, checked, self._around.settings.watch)
 
     # Turns
 
     def _mark(self, names: Iterable[str]) -> None:
         """Have some appliances looked at as soon as may be; those that take their turn now, once more after it."""
-        for name in names:
-            self._due[name] = self._around.clock()
-            if name in self.busy:
-                self._again.add(name)
+        self._due.update(dict.fromkeys(names, self._around.clock()))
         self._woken.set()
 
     def _free(self, force: InForce) -> list[frozenset[str]]:
@@ -197,62 +208,70 @@ class Loop:
     async def _begin_turns(self, turns: TaskGroup) -> None:
         """Begin the turns that are due."""
         now, force = self._around.clock(), self._force
+        # Where somebody has set the clock no instant means what it did.
+        set_back = self.board.alive_at - now > LONGEST_SLEEP
         self.board.alive_at = now
         if force is None:
             return
-        interval = self._around.settings.watch.resync
-        set_back = self._resync > now + interval  # somebody has set the clock, so no instant means what it did
         if now >= self._resync or set_back:
-            self._resync = resync_at(now, interval, self._around.chance)
+            self._resync = resync_at(now, self._around.settings.watch.resync, self._around.chance)
             # What fails is tried again in its own time.
-            self._mark(name for name in force.state.appliances if set_back or not self._ledger[name].failures)
+            resting = force.state.appliances.keys() - self.busy
+            self._mark(name for name in resting if set_back or not self._ledger[name].failures)
         due = {name for name, at in self._due.items() if at <= now}
         groups = [each for each in self._free(force) if not each.isdisjoint(due)]
         if not groups:
             return
         if force.checked.at != now:
-            fresh = await self._checked(force.state)
-            if self._force is not force:
-                return  # a newer one has come meanwhile, and has woken the loop
+            fresh = await self._checked_anew(force, due)
+            if fresh is None or self._force is not force or self._stop.why:
+                return  # or a newer one has come meanwhile, and has woken the loop
             self._force = force = fresh
         for group in groups:
-            stop = Stop()
-            self._stops.add(stop)
             self.busy |= group
-            turns.start_soon(self._turn, force, group, stop)
+            for name in group:
+                self._due.pop(name, None)
+            turns.start_soon(self._turn, force, group)
 
-    async def _turn(self, force: InForce, group: frozenset[str], stop: Stop) -> None:
+    async def _checked_anew(self, force: InForce, due: Iterable[str]) -> InForce | None:
+        """What is in force, with what rules say of it now; None where they cannot, and those due wait for a while."""
+        try:
+            return await self._checked(force.state)
+        except Exception:  # noqa: BLE001 - whatever is wrong with them, the loop has to go on
+            self._ledger.unexpected("while the rules were checked")
+            self._due.update(dict.fromkeys(due, self._around.clock() + LONGEST_SLEEP))
+            return None
+
+    async def _turn(self, force: InForce, group: frozenset[str]) -> None:
         """Have a group take its turn. Whatever goes wrong with it stays with it."""
         around, ledger, began = self._around, self._ledger, anyio.current_time()
         turn = Turn(
             force=force,
             group=group,
+            ledger=ledger,
             settings=around.settings,
             clock=around.clock,
             journals=around.journals,
-            stop=stop,
-            interrupted=lambda: bool(self._interrupted) and self._interrupted <= group,
-            looked=ledger.looked,
-            removals=ledger.removals,
-            removing=ledger.removing,
+            stop=self._stop,
+            overtaken=lambda: not (group <= self._declared and group.isdisjoint(self._due)),
+            ends_journal=lambda: bool(self._interrupted) and self._interrupted <= group,
         )
-        seen: Mapping[str, Seen] | None = None
+        seen: Mapping[str, Seen] = {}
         try:
             # Those that failed last may hang until somebody's patience ends: they wait for each other only.
             async with self._troubled if ledger.failing(group) else self._steady:
                 seen = await turn.take()
             self._conclude(force, group, seen)
-        except Exception:  # noqa: BLE001 - one group's turn must not end the loop, whatever is wrong with it
+        except Exception as error:  # noqa: BLE001 - one group's turn must not end the loop, whatever is wrong with it
             ledger.unexpected(f"in a turn of {', '.join(sorted(group))}")
-            seen = None
+            seen = turn.broken(error)
             self._conclude(force, group, seen)
         finally:
-            self._stops.discard(stop)
             self.busy -= group
-        if seen or seen is None:
+        if seen:
             ledger.turned(anyio.current_time() - began, seen)
-        self._mark(self._again & group & self._declared)
-        self._again -= group
+        else:
+            ledger.applied(turn.applied)
         if self.busy:
             ledger.keep_sometimes()
         else:
@@ -264,27 +283,27 @@ class Loop:
         """The appliances that are declared now; not those whose own file is broken."""
         return self._force.state.appliances.keys() if self._force else frozenset()
 
-    def _conclude(self, force: InForce, group: frozenset[str], seen: Mapping[str, Seen] | None) -> None:
+    def _conclude(self, force: InForce, group: frozenset[str], seen: Mapping[str, Seen]) -> None:
         """Enter what was seen, and see when each is looked at next.
 
         Args:
             force: The desired state by which the turn was taken.
             group: Who took it.
-            seen: What was seen; empty where the turn was ended, None where it went wrong unexpectedly.
+            seen: What was seen; empty where the turn was ended or overtaken: they take another one at once.
         """
         ledger, now = self._ledger, self._around.clock()
         for name in sorted(group & self._declared):
-            at = self._due.pop(name, None)
-            if seen is None:
-                at = retry_at(now, ledger.stumbled(name).failures, self._around.chance)
-            elif seen:
+            at: dt.datetime | None = now
+            if seen:
                 record = ledger.judge(name, seen[name])
-                at = next_instant(force.checked.at, instants(record, seen[name]))
+                at = next_instant(force.checked.at, instants(seen[name]))
                 if record.failures:
                     at = retry_at(now, record.failures, self._around.chance)
-            if at is not None:
-                self._due[name] = at
-            ledger.look_next(name, min(each for each in (at, self._resync) if each))
+            # It may be due already, for what has come meanwhile.
+            sooner = [each for each in (at, self._due.get(name)) if each]
+            if sooner:
+                self._due[name] = min(sooner)
+            ledger.look_next(name, min((*sooner, self._resync)))
         if seen and not any(each.failure or each.has_work for each in seen.values()):
             self._interrupted -= group
 

@@ -73,6 +73,9 @@ class _Shown(Collector):
             {(): self._board.alive_at.timestamp()},
         )
         yield from _work(self._board.figures)
+        yield _counter(
+            "reconciler_webhook_lost", "How many events did not reach the webhook.", (), {"": self._board.lost()}
+        )
         yield from _origin(self._board.watched)
         yield from _appliances(self._board.watched.appliances)
         yield from _certificates(self._board.watched.appliances)
@@ -126,6 +129,9 @@ def _origin(watched: Watched) -> Iterator[Metric]:
         "reconciler_source_problem",
         "Whether a newer desired state is refused, or the source cannot be reached.",
         {(): float(bool(source.problem))},
+    )
+    yield _gauge(
+        "reconciler_source_problem_timestamp_seconds", "Since when that is so.", _instants([((), source.problem_since)])
     )
     yield _gauge(
         "reconciler_source_in_force_timestamp_seconds",
@@ -192,6 +198,12 @@ def _appliances(appliances: tuple[WatchedAppliance, ...]) -> Iterator[Metric]:
         "reconciler_appliance_observed_timestamp_seconds",
         "When its store was last observed.",
         _instants((name, it.observed_at) for name, it in each),
+        _APPLIANCE,
+    )
+    yield _gauge(
+        "reconciler_appliance_next_look_timestamp_seconds",
+        "When it is looked at next, at the latest; long past where a turn is late.",
+        _instants((name, it.next_look) for name, it in each),
         _APPLIANCE,
     )
     yield _gauge(

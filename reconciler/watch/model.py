@@ -5,15 +5,16 @@ It is one document: the loop writes it, the endpoints show it, `reconciler statu
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from enum import StrEnum
 from typing import TypeAlias
 
+from pydantic import AwareDatetime
+
 from reconciler.engine.unattended import Mode
 from reconciler.plan.model import PlanModel
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 
 
 class Sync(StrEnum):
@@ -52,6 +53,8 @@ class ConditionType(StrEnum):
     """What was last to be applied to it is done, and was verified."""
     SERVED = "Served"
     """Every protected name is served by good certificates alone."""
+    RENEWED = "Renewed"
+    """No certificate that is committed for it is due for renewal without anything that renews it on its way."""
 
 
 class Truth(StrEnum):
@@ -73,7 +76,7 @@ class Condition(PlanModel):
     """Why, in one CamelCase word, for programs."""
     message: str = ""
     """Why, in one sentence, for people."""
-    since: dt.datetime
+    since: AwareDatetime
     """Since when its status has been this, UTC."""
 
 
@@ -86,9 +89,9 @@ class WatchedCertificate(PlanModel):
     """Name of the declared certificate that it is or was."""
     fingerprint: str
     """SHA-256."""
-    expiration: dt.datetime
+    expiration: AwareDatetime
     """Expiration, UTC."""
-    renewal: dt.datetime | None = None
+    renewal: AwareDatetime | None = None
     """When it is due for renewal, UTC; None where it is not a declared one."""
     default: bool = False
     """Default."""
@@ -97,7 +100,7 @@ class WatchedCertificate(PlanModel):
 class Upcoming(PlanModel):
     """Something that time will bring."""
 
-    at: dt.datetime
+    at: AwareDatetime
     """When, UTC."""
     what: str
     """What, for people."""
@@ -106,7 +109,7 @@ class Upcoming(PlanModel):
 class LastApply(PlanModel):
     """The last apply that did something on an appliance."""
 
-    at: dt.datetime
+    at: AwareDatetime
     """When it ended, UTC."""
     journal: str
     """What `reconciler history --show` calls it."""
@@ -114,6 +117,8 @@ class LastApply(PlanModel):
     """How it ended on this appliance."""
     done: int
     """How many actions ran and were read back."""
+    did: tuple[str, ...] = ()
+    """What these did, for people, in order; of many the first ones."""
     message: str = ""
     """What went wrong, in one sentence, or empty."""
 
@@ -135,11 +140,11 @@ class WatchedAppliance(PlanModel):
     """How it fares."""
     conditions: tuple[Condition, ...] = ()
     """In the order of their types."""
-    observed_at: dt.datetime | None = None
+    observed_at: AwareDatetime | None = None
     """When its store was last observed, UTC."""
-    looked_at: dt.datetime | None = None
+    looked_at: AwareDatetime | None = None
     """When it was last tried to, UTC."""
-    next_look: dt.datetime | None = None
+    next_look: AwareDatetime | None = None
     """When it is looked at next, unless something happens before, UTC."""
     failures: int = 0
     """How many looks or applies in a row have failed."""
@@ -149,6 +154,8 @@ class WatchedAppliance(PlanModel):
     """How many are held."""
     waiting: int = 0
     """How many wait for a CA."""
+    todo: tuple[str, ...] = ()
+    """What could run now, for people, in order; of many the first ones."""
     errors: tuple[str, ...] = ()
     """Errors found, each with its place and what to do."""
     certificates: tuple[WatchedCertificate, ...] = ()
@@ -157,8 +164,22 @@ class WatchedAppliance(PlanModel):
     """What time will bring, the soonest first."""
     last_apply: LastApply | None = None
     """The last apply that did something on it."""
-    removals: tuple[dt.datetime, ...] = ()
-    """When the loop removed certificates with a key from it in the last 24 hours: its ceiling counts them."""
+    removals: tuple[AwareDatetime, ...] = ()
+    """When the loop set out to remove certificates with a key from it in the last 24 hours: its ceiling counts them."""
+
+
+class Removal(PlanModel):
+    """A certificate or request that was about to be taken from a store with its key: a ceiling counts it for a while.
+
+    It stays with the store, whatever the appliance is called and whether or not it is declared.
+    """
+
+    store: str
+    """The store: its driver and place."""
+    fingerprint: str
+    """SHA-256 of the certificate or request."""
+    at: AwareDatetime
+    """When, UTC."""
 
 
 class Source(PlanModel):
@@ -170,17 +191,19 @@ class Source(PlanModel):
     """The commit in force; None for a folder."""
     digest: str = ""
     """SHA-256 of the tree in force; empty before there is one."""
-    since: dt.datetime | None = None
+    since: AwareDatetime | None = None
     """Since when it has been in force, UTC."""
     signed_by: tuple[str, ...] = ()
     """Who signed it, where that is demanded."""
+    left: str | None = None
+    """The commit that the branch was at before, if that is no ancestor of the one in force; None where it is."""
     refused: str | None = None
     """A newer commit, or digest of a folder, that is not in force since it is broken or not signed; None for none."""
     trouble: str = ""
     """Why it is not, or why the source gives nothing, in one CamelCase word; empty where all is well."""
     problem: str = ""
     """The same in one sentence, for people."""
-    problem_since: dt.datetime | None = None
+    problem_since: AwareDatetime | None = None
     """Since when, UTC."""
 
 
@@ -189,14 +212,18 @@ class Watched(PlanModel):
 
     format_version: str = FORMAT_VERSION
     """Version of this format: a new minor one adds, a new major one breaks."""
-    started_at: dt.datetime
+    started_at: AwareDatetime
     """When the loop was started, UTC."""
-    at: dt.datetime
+    at: AwareDatetime
     """When this was last changed, UTC."""
     source: Source
     """Where the desired state comes from."""
     appliances: tuple[WatchedAppliance, ...] = ()
     """By name."""
+    warnings: tuple[str, ...] = ()
+    """What is odd about the operator settings beside the desired state, a sentence each."""
+    removals: tuple[Removal, ...] = ()
+    """What was removed with its key in the last 24 hours."""
 
 
 class EventKind(StrEnum):
@@ -212,7 +239,7 @@ class EventKind(StrEnum):
 class Event(PlanModel):
     """One change of state, told once."""
 
-    at: dt.datetime
+    at: AwareDatetime
     """When, UTC."""
     kind: EventKind
     """What it is about."""

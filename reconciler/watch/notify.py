@@ -41,6 +41,10 @@ class Notifier:
         """Say that the loop has been started."""
         self._send("READY=1")
 
+    def reloading(self) -> None:
+        """Say that it takes its settings anew, and will be ready again."""
+        self._send("RELOADING=1")
+
     def stopping(self) -> None:
         """Say that it ends."""
         self._send("STOPPING=1")

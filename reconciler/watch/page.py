@@ -10,39 +10,52 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from reconciler import __version__
 from reconciler.base.text import printable
 from reconciler.report import words
+from reconciler.watch.glance import command, is_folder
+from reconciler.watch.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from reconciler.watch.glance import Glance, Life
-    from reconciler.watch.standing import Standing
+    from reconciler.watch.glance import Glance, Life, Member, Site
 
 T = TypeVar("T")
 
 _FEW, _SOME, _MANY = 6, 12, 200
 """So many alike things are listed openly: short lists, long ones; and so many at all."""
-_OPEN = 16
-"""So many appliances that are in step have a row of their own; where there are more, their sites are folded."""
+_OPEN = 30
+"""So many rows of appliances fit a large screen; where there are more, those in step are folded, by site."""
 _BRIEF = 24
 """So many folded sites say what is next; where there are more, they are to fit a screen."""
+_LONG = 16
+"""A headline of more characters is drawn smaller, so that it stays on one line."""
 _AHEAD = dt.timedelta(days=400)
 """What the time line shows from now on. No publicly trusted certificate lasts longer than 398 days."""
 _LABELLED = 95.0
 """How far, in per cent, months are named: there has to be room for a name before the line ends."""
 _SOON = dt.timedelta(days=14)
 """An expiration nearer than this is marked."""
-_SPANS = (("day", dt.timedelta(days=1)), ("h", dt.timedelta(hours=1)), ("min", dt.timedelta(minutes=1)))
+_YEAR = dt.timedelta(days=365.25)
+_SPANS = (
+    ("year", "years", _YEAR, 2),
+    ("month", "months", _YEAR / 12, 3),
+    ("day", "days", dt.timedelta(days=1), 1),
+    ("h", "h", dt.timedelta(hours=1), 1),
+    ("min", "min", dt.timedelta(minutes=1), 1),
+)
+"""Units of time: one, several, how long one is, and how many it takes to speak of it. The script has them too."""
 _REFRESH = 60
 """Seconds after which the page loads itself anew where no script runs."""
 _OUTCOMES = {"applied": ("=", "good"), "failed": ("\N{MULTIPLICATION SIGN}", "bad")}
@@ -52,15 +65,24 @@ _OTHER_OUTCOME = ("!", "changed")
 def status_page(shown: Glance) -> str:
     """The whole page."""
     page = _environment().get_template("status.html")
-    quiet = sum(len(site.members) for site in shown.sites if site.quiet) > _OPEN
+    is_large = shown.total > _OPEN
+    rows = [
+        (site, each)
+        for site in shown.sites
+        for each in site.members
+        if not (is_large and each.standing is Standing.IN_STEP)
+    ]
+    open_rows, more_rows = _cut(rows, _OPEN)
     return page.render(
         shown=shown,
         style=Markup(_style()),  # noqa: S704 - a file of this package
         script=Markup(_script()),  # noqa: S704 - a file of this package
         version=_build(),
         program=__version__,
-        rows=[site for site in shown.sites if not (quiet and site.quiet)],
-        folded=[site for site in shown.sites if quiet and site.quiet],
+        rows=_by_site(open_rows),
+        more_rows=_by_site(more_rows[:_MANY]),
+        more=len(more_rows),
+        folded=shown.sites if is_large else (),
         tracks=[_track(life, shown.now) for life in shown.lives[:_MANY]],
         months=_months(shown.now),
     )
@@ -106,14 +128,21 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_plain,
+        # An upgrade that replaces the files must not change the pages of the loop that still runs.
+        auto_reload=False,
     )
     made.globals.update(
         few=_FEW,
         some=_SOME,
         brief=_BRIEF,
         many=_MANY,
+        long=_LONG,
         refresh=_REFRESH,
         cut=_cut,
+        command=command,
+        is_folder=is_folder,
+        prose=_prose,
+        spans=[(one, several, length.total_seconds(), least) for one, several, length, least in _SPANS],
         counted=words.counted,
         instant=words.utc,
         short=words.short,
@@ -132,6 +161,20 @@ def _plain(value: object) -> object:
     return value
 
 
+def _prose(text: str) -> Markup:
+    """A sentence, in which whatever stands between backticks is something to type."""
+    return Markup(_TYPED.sub(r"<code>\1</code>", str(escape(printable(text)))))  # noqa: S704 - it is escaped
+
+
+_TYPED = re.compile(r"`([^`]+)`")
+
+
+def _by_site(rows: Iterable[tuple[Site, Member]]) -> list[tuple[Site, list[Member]]]:
+    """Rows by site; those of a site stand together."""
+    grouped = (list(found) for _, found in groupby(rows, key=lambda row: row[0].key))
+    return [(found[0][0], [each for _, each in found]) for found in grouped]
+
+
 def _cut(rows: Sequence[T], limit: int) -> tuple[Sequence[T], Sequence[T]]:
     """What is shown of a list and what is folded, which is nothing where that would hardly save room."""
     at = limit if len(rows) > limit * 5 // 4 else len(rows)
@@ -147,10 +190,10 @@ def _badge(standing: Standing, number: int = 0) -> tuple[str, str, str]:
 def relative(at: dt.datetime, now: dt.datetime) -> str:
     """How long ago or ahead an instant is, in its largest unit: `3 min ago`, `in 12 days`, `now`."""
     away = abs(at - now)
-    for unit, length in _SPANS:
+    for one, several, length, least in _SPANS:
         number = away // length
-        if number:
-            told = words.counted(number, unit) if unit == "day" else f"{number} {unit}"
+        if number >= least:
+            told = f"{number} {one if number == 1 else several}"
             return f"in {told}" if at > now else f"{told} ago"
     return "now"
 

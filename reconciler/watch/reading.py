@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from reconciler.base.text import printable
 from reconciler.desired import rules
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ class Reading:
         signed_by: Who signed it, where that is demanded.
         trouble: Why there is none.
         refused: The commit, or digest of the folder, that may not be in force; None where none was seen.
-        message: Why, in one sentence for people.
+        message: Why, in one sentence for people; it can be encoded, whatever the files are called.
+        left: The commit that was read before, where it is no ancestor of this one: the branch went back, or its history
+            was written anew. None where history only grew, or nobody knows.
     """
 
     state: DesiredState | None = None
@@ -52,6 +55,7 @@ class Reading:
     trouble: Trouble | None = None
     refused: str | None = None
     message: str = ""
+    left: str | None = None
 
     @classmethod
     def of(cls, state: DesiredState, signed_by: tuple[str, ...] = ()) -> Reading:
@@ -59,12 +63,12 @@ class Reading:
         problem = next((each for each in state.findings if _is_broken(each)), None)
         if problem is None:
             return cls(state, signed_by)
-        return cls(trouble=Trouble.BROKEN, refused=state.revision or state.digest, message=str(problem))
+        return cls(trouble=Trouble.BROKEN, refused=state.revision or state.digest, message=printable(str(problem)))
 
     @classmethod
     def refusal(cls, trouble: Trouble, message: str, refused: str | None = None) -> Reading:
         """Nothing that may be in force, and why."""
-        return cls(trouble=trouble, refused=refused, message=message)
+        return cls(trouble=trouble, refused=refused, message=printable(message))
 
 
 def _is_broken(finding: Finding) -> bool:

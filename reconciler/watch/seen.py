@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from reconciler.live.store import LiveStore
     from reconciler.plan.matching import Classified
     from reconciler.plan.model import AppliancePlan
-    from reconciler.watch.model import WatchedAppliance
 
 WINDOW = dt.timedelta(hours=24)
 """The time over which removals are counted."""
 FAILED = frozenset({Outcome.FAILED, Outcome.STALE, Outcome.NOT_ATTEMPTED})
 """Outcomes after which something is left to do."""
 _SECOND = dt.timedelta(seconds=1)
+_NEVER = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
+"""What a certificate says that has no well-defined expiration (RFC 5280, section 4.1.2.5)."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,18 @@ class Applied:
     Attributes:
         result: How it ended on it.
         journal: What `reconciler history --show` calls it; empty where no journal could be begun.
+        deeds: What each action does, for people, by its id.
     """
 
     result: ApplianceResult
     journal: str = ""
+    deeds: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def did(self) -> tuple[str, ...]:
+        """What was done, for people, in order."""
+        done = (step.action for step in self.result.steps if step.outcome is Outcome.APPLIED)
+        return tuple(self.deeds.get(each, each) for each in done)
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,8 @@ class Seen:
         errors: What is wrong with what is declared for it.
         stopped: Whether an error keeps it, or one of its certificates, from being planned.
         applied: What came of the apply of this turn, where there was one.
+        removals: When certificates with a key were removed from it of late.
+        due: What is told of its committed certificates that are due for renewal.
     """
 
     at: dt.datetime
@@ -75,6 +86,8 @@ class Seen:
     errors: tuple[Finding, ...] = ()
     stopped: bool = False
     applied: Applied | None = None
+    removals: tuple[dt.datetime, ...] = ()
+    due: tuple[Finding, ...] = ()
 
     @property
     def counts(self) -> Counter[State]:
@@ -99,7 +112,7 @@ class Seen:
         return self.applied is not None and (self.applied.result.outcome in FAILED or self.has_work)
 
 
-def instants(record: WatchedAppliance, seen: Seen) -> Iterator[dt.datetime]:
+def instants(seen: Seen) -> Iterator[dt.datetime]:
     """The instants at which time alone may change what is due on an appliance. Past ones are among them."""
     for live in seen.store.certificates if seen.store else ():
         certificate, known = live.certificate, seen.classes.get(live.fingerprint)
@@ -107,8 +120,9 @@ def instants(record: WatchedAppliance, seen: Seen) -> Iterator[dt.datetime]:
             continue
         if certificate.not_before > seen.at:
             yield certificate.not_before
-        # It is valid up to and including that instant (RFC 5280, section 4.1.2.5).
-        yield certificate.not_after + _SECOND
+        if certificate.not_after < _NEVER:
+            # It is valid up to and including that instant (RFC 5280, section 4.1.2.5).
+            yield certificate.not_after + _SECOND
         due = renewal(seen, known)
         if due:
             yield due
@@ -118,7 +132,7 @@ def instants(record: WatchedAppliance, seen: Seen) -> Iterator[dt.datetime]:
     if seen.suspension:
         yield seen.suspension.until
     if seen.part and any(each.rule == REMOVAL_CEILING.id for each in seen.part.findings):
-        yield from (each + WINDOW for each in record.removals)
+        yield from (each + WINDOW for each in seen.removals)
 
 
 def renewal(seen: Seen, known: Classified) -> dt.datetime | None:
@@ -133,4 +147,4 @@ def renewal(seen: Seen, known: Classified) -> dt.datetime | None:
 
 def recent(removals: tuple[dt.datetime, ...], now: dt.datetime) -> tuple[dt.datetime, ...]:
     """The removals that the ceiling counts still."""
-    return tuple(each for each in removals if now < each + WINDOW)
+    return tuple(each for each in removals if now - each < WINDOW)

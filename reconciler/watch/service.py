@@ -24,6 +24,10 @@ UNIT = "reconciler-watch.service"
 """What the unit is called."""
 SECRETS = "/etc/reconciler/secrets"
 """Where a service finds the variables that the files name as `{env: NAME}`."""
+STATE = "/var/lib"
+"""Where a service has its state, as `XDG_STATE_HOME`: systemd makes the folder `reconciler` in it."""
+ROOT = "root"
+"""Whom it had better not run as."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,9 @@ def unit_text(service: Service) -> str:
         command=command,
         user=service.user,
         secrets=SECRETS,
+        state=STATE,
+        # Root without them may not read or write what belongs to others.
+        capabilities="" if service.user == ROOT else "CapabilityBoundingSet=\nAmbientCapabilities=\n",
         writable="".join(f"ReadWritePaths={_line([f'-{each}'])}\n" for each in service.writable),
     )
 
@@ -116,9 +123,10 @@ Type=notify
 NotifyAccess=main
 ExecStart={command}
 User={user}
+ExecReload=/bin/kill -HUP $MAINPID
 # The secrets that files name as {{env: NAME}}, as lines NAME=VALUE; mode 0600, owned by root.
 EnvironmentFile=-{secrets}
-Environment=XDG_STATE_HOME=/var/lib
+Environment=XDG_STATE_HOME={state}
 Restart=on-failure
 RestartSec=10s
 WatchdogSec=5min
@@ -128,7 +136,8 @@ KillSignal=SIGTERM
 KillMode=mixed
 TimeoutStopSec=5min
 
-# Journals and what it knows, unless the operator settings say where; and the places that it is there for.
+# Journals and what it knows, unless the operator settings say where; and the places that it is there for: once a store
+# in another directory is declared, or the settings name another place, this file has to be made anew.
 StateDirectory=reconciler
 StateDirectoryMode=0700
 {writable}UMask=0077
@@ -137,12 +146,13 @@ ProtectHome=read-only
 PrivateTmp=true
 PrivateDevices=true
 NoNewPrivileges=true
-ProtectKernelTunables=true
+{capabilities}ProtectKernelTunables=true
 ProtectKernelModules=true
 ProtectKernelLogs=true
 ProtectControlGroups=true
 ProtectClock=true
 ProtectHostname=true
+ProtectProc=invisible
 LockPersonality=true
 RestrictNamespaces=true
 RestrictRealtime=true

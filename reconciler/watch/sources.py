@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import stat
-import subprocess
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +22,11 @@ from reconciler.base.errors import ReconcilerError, UnreadableInput, UsageError
 from reconciler.base.text import printable
 from reconciler.desired.revision import open_repository, resolve
 from reconciler.engine.load import load_desired, signed_commit
+from reconciler.watch.fetch import NEED_GIT, Fetch
 from reconciler.watch.reading import Reading, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from git import Repo
 
     from reconciler.desired.state import DesiredState
     from reconciler.engine.operator import OperatorSettings
@@ -41,17 +39,16 @@ _TICK = 3.0
 may be replaced as a whole."""
 _STEP, _DEBOUNCE = 200, 2000
 """Milliseconds in which nothing more may change before files are read, and for which that is waited at most."""
-_PATIENCE = 120.0
-"""Seconds that a remote may take."""
+_READS, _REST = 3, 0.5
+"""How often a folder is read that changes meanwhile, and after how many seconds again."""
 _CHANCE: Chance = random.SystemRandom().random
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-_NEED_GIT = "name a folder in a clone of the repository, or leave out `follow` under `watch`"
+_CHANGING = "finish editing, or put the folder in place as a whole; it is read again"
 
 
 def place_of(path: Path, settings: OperatorSettings) -> str:
     """What the source of a loop over a folder is called."""
     follow = settings.watch.follow
-    return f"{follow.remote}/{follow.branch}" if follow else str(path.resolve())
+    return f"{follow.remote}/{follow.branch}" if follow else printable(str(path.resolve()))
 
 
 def source_of(path: Path, settings: OperatorSettings) -> DesiredSource:
@@ -69,7 +66,7 @@ def source_of(path: Path, settings: OperatorSettings) -> DesiredSource:
     place, follow = place_of(path, settings), settings.watch.follow
     if follow is None:
         return Folder(path, place, signers)
-    with open_repository(path, _NEED_GIT) as repository:
+    with open_repository(path, NEED_GIT) as repository:
         if follow.remote not in repository.git.remote().splitlines():
             problem = f"the clone in {repository.working_tree_dir} has no remote {follow.remote}"
             raise UsageError(problem, "check `remote` beneath `follow` in the operator settings")
@@ -116,10 +113,16 @@ class Folder:
         self._seen: object = None
 
     async def read(self) -> Reading:
-        """The files as they are now."""
-        # Looked at first: what changes while they are read is a change that is waited for next.
-        self._seen = await to_thread.run_sync(self._look)
-        return await to_thread.run_sync(self._commits.read, None)
+        """The files as they are now: all of one instant, so they are read again if they change meanwhile."""
+        for _ in range(_READS):
+            seen = await to_thread.run_sync(self._look)
+            reading = await to_thread.run_sync(self._commits.read, None)
+            self._seen = await to_thread.run_sync(self._look)
+            if self._seen == seen:
+                return reading
+            await anyio.sleep(_REST)
+        self._seen = None  # so that nothing is waited for before they are read once more
+        return Reading.refusal(Trouble.UNREACHABLE, f"the files keep changing while they are read - {_CHANGING}")
 
     async def earlier(self, revision: str) -> Reading:
         """The signed commit that was in force before."""
@@ -172,7 +175,7 @@ def _files(folder: Path) -> list[tuple[str, int, int, int]]:
 
 def _head(folder: Path) -> str:
     try:
-        with open_repository(folder, _NEED_GIT) as repository:
+        with open_repository(folder, NEED_GIT) as repository:
             return resolve(repository, "HEAD")
     except UnreadableInput:
         return ""
@@ -199,14 +202,14 @@ class Branch:
 
     async def read(self) -> Reading:
         """Fetch the branch, and read its newest commit."""
-        fetch = _Fetch(self._path, self._follow)
+        fetch = Fetch(self._path, self._follow)
         try:
-            commit = await to_thread.run_sync(fetch.run, abandon_on_cancel=True)
+            commit, left = await to_thread.run_sync(fetch.run, abandon_on_cancel=True)
         except ReconcilerError as error:
             return Reading.refusal(Trouble.UNREACHABLE, str(error))
         finally:
             fetch.end()
-        return await to_thread.run_sync(self._commits.read, commit)
+        return replace(await to_thread.run_sync(self._commits.read, commit), left=left)
 
     async def earlier(self, revision: str) -> Reading:
         """A commit that was fetched before."""
@@ -215,73 +218,3 @@ class Branch:
     async def wait(self) -> None:
         """Return after about as long as the operator says: many loops are not to ask a remote all at once."""
         await anyio.sleep(self._follow.every.total_seconds() * (0.9 + self._chance() / 5))
-
-
-class _Fetch:
-    """One `git fetch`, which can be ended from another thread."""
-
-    def __init__(self, path: Path, follow: Follow) -> None:
-        self._path, self._follow = path, follow
-        self._process: subprocess.Popen[bytes] | None = None
-        self._ended = False
-
-    def end(self) -> None:
-        """Have git end, if it runs: it takes its lock files along, which it could not if it were killed."""
-        self._ended = True
-        if self._process and self._process.poll() is None:
-            self._process.terminate()
-
-    def run(self) -> str:
-        """Fetch, and return the id of the commit.
-
-        Raises:
-            UnreadableInput: The remote cannot be asked, or has no such branch.
-        """
-        remote, branch = self._follow.remote, self._follow.branch
-        own = f"refs/reconciler/{remote}/{branch}"
-        with open_repository(self._path, _NEED_GIT) as repository:
-            self._fetch(repository, remote, f"+refs/heads/{branch}:{own}")
-            return resolve(repository, own)
-
-    def _fetch(self, repository: Repo, remote: str, refspec: str) -> None:
-        proxies = {name: os.environ[name] for each in _PROXIES for name in (each, each.lower()) if name in os.environ}
-        repository.git.update_environment(GIT_TERMINAL_PROMPT="0", LC_ALL="C", **proxies)
-        shallow = repository.git.rev_parse("--is-shallow-repository") == "true"
-        options = [
-            "--quiet",
-            "--no-tags",
-            "--no-auto-maintenance",
-            "--no-recurse-submodules",
-            "--no-write-fetch-head",
-            # Or git would move the remote-tracking branch as well, which is for whoever works in the clone to do.
-            "--refmap=",
-            *(["--depth=1"] if shallow else []),
-        ]
-        started = repository.git.fetch(*options, "--", remote, refspec, as_process=True, istream=subprocess.DEVNULL)
-        self._process = process = started.proc
-        if self._ended:  # before it was started
-            process.terminate()
-        try:
-            _, told = process.communicate(timeout=_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.terminate()
-            process.communicate()
-            problem = f"{self._place} cannot be fetched: the remote has not answered in {_PATIENCE:.0f} seconds"
-            raise UnreadableInput(problem, _REMEDY) from None
-        if process.returncode:
-            raise UnreadableInput(f"{self._place} cannot be fetched: {_why(told)}", _REMEDY)
-
-    @property
-    def _place(self) -> str:
-        return f"{self._follow.remote}/{self._follow.branch}"
-
-
-_REMEDY = "it is asked again; see whether `git fetch` works in the clone for whoever runs the reconciler"
-
-
-def _why(told: bytes) -> str:
-    """The first thing that git calls fatal, without the password that a URL may hold."""
-    lines = [line.strip() for line in told.decode("utf-8", "replace").splitlines() if line.strip()]
-    fatal = [line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: ")]
-    line = next(iter((*fatal, *lines)), "git does not say why")
-    return printable(re.sub(r"//[^/@\s]*@", "//", line))

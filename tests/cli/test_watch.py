@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -87,7 +88,11 @@ def watching(fleet: Fleet) -> Iterator[Watching]:
     words = ["--operator", str(fleet.root / "operator.yaml"), "watch", str(fleet.desired_state)]
     words += ["--listen", "127.0.0.1:0"]
     process = subprocess.Popen(
-        [sys.executable, "-c", _SECONDS, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", _SECONDS, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     loop = Watching(process)
     assert process.stdout is not None
@@ -189,6 +194,23 @@ def test_one_that_was_killed_goes_on_when_it_is_started_again(fleet: Fleet) -> N
         assert loop.end() == 0
 
 
+def test_it_takes_changed_settings_when_asked_and_keeps_those_it_has_where_they_are_broken(
+    fleet: Fleet, manager: socket.socket
+) -> None:
+    operator(fleet, "mode: plan")
+    with watching(fleet) as loop:
+        loop.until(lambda: "mode: 3 plan" in "".join(loop.err))
+        assert manager.recv(100) == b"READY=1"
+        operator(fleet, "mode: aply")
+        loop.process.send_signal(signal.SIGHUP)
+        loop.until(lambda: "goes on with the settings that it has" in "".join(loop.err))
+        operator(fleet, "mode: apply")
+        loop.process.send_signal(signal.SIGHUP)
+        loop.applied(3)
+        assert [manager.recv(100), manager.recv(100)] == [b"RELOADING=1", b"READY=1"]
+        assert loop.end() == 0
+
+
 class TestOnce:
     def once(self, fleet: Fleet, *options: str) -> tuple[int, str, str]:
         ran = run("--operator", fleet.root / "operator.yaml", "watch", fleet.desired_state, "--once", *options)
@@ -200,8 +222,9 @@ class TestOnce:
         assert not list(fleet.store("east-1").glob("*access*"))
         operator(fleet, "mode: apply")
         code, out, err = self.once(fleet, "--log", "console")
-        assert (code, err) == (0, f"reconciler: watching {fleet.desired_state}\n")
-        assert " lab apply: applied - 2 actions done" in out
+        told = "3 appliances looked at: 3 Synced; 3 Healthy; mode: 3 apply"
+        assert (code, err) == (0, f"reconciler: watching {fleet.desired_state}\nreconciler: {told}\n")
+        assert " lab apply: applied - done: create lab; make lab the default; see 2" in out
         assert self.once(fleet)[0] == 0
         assert fleet.run("plan", "--detailed-exitcode").code == 0
 
@@ -275,6 +298,18 @@ def test_events_are_posted(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Non
     assert SECRET not in ran.out + ran.err
 
 
+def test_what_the_webhook_lost_is_counted(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening() as receiver:
+        receiver.answers = [404] * 100
+        (fleet.root / "hook").write_text(receiver.url)
+        operator(fleet, "mode: plan, webhook: {file: hook}", f"hosts: ['127.0.0.1:{receiver.port}']\n")
+        monkeypatch.chdir("/")  # the path is relative to the file that names it
+        with watching(fleet) as loop, httpx.Client(base_url=loop.url) as client:
+            told = re.compile("^reconciler_webhook_lost_total [1-9]", re.MULTILINE)
+            loop.until(lambda: told.search(client.get("/metrics").text))
+            assert loop.end() == 0
+
+
 def test_a_webhook_that_does_not_answer_keeps_nobody_waiting(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconciler.cli.watch._LAST_WORDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -292,10 +327,50 @@ def test_status_tells_what_the_loop_knows(fleet: Fleet) -> None:
     assert "watch  " not in run(*settings, "status", fleet.desired_state).out
     assert run(*settings, "watch", fleet.desired_state, "--once").code == 0
     out = run(*settings, "status", fleet.desired_state).out
-    assert re.search(r"^lab\n  watch +OutOfSync, Degraded; mode observe, looked at 2", out, re.MULTILINE)
+    assert re.search(r"^lab\n  watch +was OutOfSync, Degraded; mode observe, looked at 2", out, re.MULTILINE)
     document = Status.model_validate_json(run(*settings, "status", fleet.desired_state, "--format", "json").out)
     modes = [each.reconciliation.mode for each in document.appliances if each.reconciliation]
     assert modes == ["plan", "observe", "plan"]
+
+
+def test_status_tells_whether_a_loop_is_at_work(fleet: Fleet) -> None:
+    pause = "{reason: a new rack, until: 2999-01-01}"
+    operator(fleet, f"mode: plan, appliances: {{lab: {{suspended: {pause}}}}}")
+
+    def status(*options: str) -> str:
+        return run("--operator", fleet.root / "operator.yaml", "status", fleet.desired_state, *options).out
+
+    with watching(fleet) as loop, httpx.Client(base_url=loop.url) as client:
+        loop.until(lambda: client.get("/readyz").is_success)
+        loop.until((fleet.root / "journal" / "watch.json").exists)
+        out = status("--appliance", "lab")
+        assert "\nwatch   a loop is at work\n" in out
+        assert re.search(
+            r"^  watch   OutOfSync, Suspended \(a new rack, until 2999-01-01 00:00:00 UTC\)", out, re.MULTILINE
+        )
+        loop.end(signal.SIGKILL)
+    out = status()
+    assert re.search(r"^watch   no loop is at work; what the last one knew is of 20", out, re.MULTILINE)
+    assert re.search(r"^  watch   was OutOfSync, Suspended \(a new rack", out, re.MULTILINE)
+    document = Status.model_validate_json(status("--format", "json"))
+    assert document.loop is not None
+    assert not document.loop.at_work
+
+
+def test_status_tells_a_problem_of_the_source_and_of_what_the_loop_knew(fleet: Fleet) -> None:
+    settings = ("--operator", fleet.root / "operator.yaml")
+    operator(fleet, "mode: plan")
+    assert run(*settings, "watch", fleet.desired_state, "--once").code == 0
+    fleet.edit("fleet.yaml", "{}", "{")
+    assert run(*settings, "watch", fleet.desired_state, "--once").code == 1
+    fleet.edit("fleet.yaml", "{", "{}")
+    assert re.search(r"^source  .*fleet\.yaml:1", run(*settings, "status", fleet.desired_state).out, re.MULTILINE)
+    memory = fleet.root / "journal" / "watch.json"
+    memory.unlink()
+    os.mkfifo(memory)
+    ran = run(*settings, "status", fleet.desired_state)
+    assert ran.code == 0
+    assert f"no loop is at work; what it knew cannot be told: {memory} cannot be read: it is no regular file" in ran.out
 
 
 def test_status_needs_no_place_for_a_loop(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,7 +402,43 @@ class TestService:
         if shutil.which("systemd-analyze"):
             verified = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
             assert (verified.returncode, verified.stderr) == (0, "")
-        assert run(*settings, "init", "--service", fleet.desired_state).code == 1
+        assert "ExecReload=/bin/kill -HUP $MAINPID\n" in text
+
+    def test_it_is_not_written_over(self, fleet: Fleet) -> None:
+        unit = fleet.root / "reconciler-watch.service"
+        assert fleet.run("init", "--service").code == 0
+        unit.write_text("ours")
+        again = fleet.run("init", "--service")
+        assert (again.code, again.out) == (1, "")
+        assert "is there already - see what you changed in it, move it away, and run this again" in again.err
+        assert "--force" not in again.err
+        assert unit.read_text() == "ours"
+
+    def test_settings_beside_the_desired_state_are_its(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+        operator(fleet, "mode: apply")
+        ran = fleet.run("init", "--service")
+        unit = fleet.root / "reconciler-watch.service"
+        assert f'"--operator" "{fleet.root / "operator.yaml"}" "watch"' in unit.read_text()
+        assert f"operator settings: {fleet.root / 'operator.yaml'}\n" in ran.out
+        unit.unlink()
+        assert run("--operator", fleet.root / "nowhere.yaml", "init", "--service", fleet.desired_state).code == 1
+        (fleet.root / "other.yaml").write_text("journal: elsewhere\n")
+        monkeypatch.setenv("RECONCILER_OPERATOR", str(fleet.root / "other.yaml"))
+        assert fleet.run("init", "--service").code == 0
+        assert f'"--operator" "{fleet.root / "other.yaml"}" "watch"' in unit.read_text()
+
+    @pytest.mark.parametrize("user", ["root", "reconciler"])
+    def test_it_says_whom_it_runs_as(self, fleet: Fleet, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        entry = pwd.struct_passwd((user, "x", 0, 0, "", "/", "/bin/sh"))
+        monkeypatch.setattr(pwd, "getpwuid", lambda _: entry)
+        out = fleet.run("init", "--service").out
+        text = (fleet.root / "reconciler-watch.service").read_text()
+        assert f"\nUser={user}\n" in text
+        better = "; better remove it, and run this as a user of the service's own" if user == "root" else ""
+        assert f"  user: {user}{better}\n" in out
+        assert f"  sudo -u {user} env XDG_STATE_HOME=/var/lib " in out
+        assert f"status {fleet.desired_state}     tells what it knows\n" in out
+        assert ("\nCapabilityBoundingSet=\nAmbientCapabilities=\n" in text) == (user != "root")
 
     def test_it_says_what_is_needed_where_a_branch_is_followed(self, fleet: Fleet) -> None:
         git(fleet.root, "init", "-q")

@@ -20,7 +20,7 @@ from reconciler.base.references import (
     SecretReference,
     StoreConfiguration,
 )
-from reconciler.desired.load import load
+from reconciler.desired.load import FOLDERS, load
 from reconciler.desired.models import Policy, Provided
 from reconciler.desired.tree import Limits, Snapshot, open_tree, read_work_tree
 from tests.desired.test_tree import git
@@ -176,6 +176,16 @@ def test_what_concerns_no_object_stops_none() -> None:
         ("clear-key", Stops.NOTHING),
         ("unused-file", Stops.NOTHING),
     }
+
+
+@pytest.mark.parametrize("content", ["{", "a: 1", ""])
+def test_a_name_that_no_encoding_knows_is_told_in_one_that_all_know(content: str) -> None:
+    state = fleet({f"{folder}/\udcff.yaml": content for folder in FOLDERS} | {"\udcfe.yaml": "", "\udcfd": ""})
+    for folder, kind in FOLDERS.items():
+        about = {each.about for each in state.findings if each.rule == "object-name" and folder in str(each.position)}
+        assert about == {ObjectName(kind, r"\udcff")}
+        assert not any(r"\udcff" in each for each in (state.sites, state.appliances, state.certificates))
+    assert "\n".join(f"{each} {each.about}" for each in state.findings).encode()
 
 
 def test_findings_name_files_as_people_do_and_are_in_order() -> None:

@@ -102,7 +102,7 @@ def tree(tmp_path: Path) -> Tree:
     made = Tree(tmp_path / "desired-state")
     made.write("sites/access.yaml", SITE)
     for name in ("east-1", "west-1"):
-        store = "store: {driver: directory, path: ../../../stores}\n"
+        store = f"store: {{driver: directory, path: ../../../stores/{name}}}\n"
         made.write(f"appliances/{name}.yaml", f"hostname: {name}.example.com\n{store}")
     made.write("certificates/access.yaml", PROVIDED)
     made.write("certificates/leaf.pem", write_pem([ACCESS.certificate]))

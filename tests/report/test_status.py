@@ -5,12 +5,66 @@ import json
 import pytest
 
 from reconciler.report.page import Medium
-from reconciler.report.status import Status, status_of
+from reconciler.report.status import LoopStatus, Reconciliation, Status, status_of
 from reconciler.report.status_text import status_text
 from tests.report import sample
 from tests.report.goldens import check_golden
 
 STATUS = status_of(sample.STATE, sample.PLAN, sample.STORES, sample.FAILURES, sample.CLASSES, {})
+
+
+AT = sample.PLAN.made_at
+HOSTILE = "\x1b[31m\u202eno\n"
+
+
+def known(health: str, suspended: str = "") -> Reconciliation:
+    return Reconciliation(sync="Synced", health=health, suspended=suspended, mode="plan", looked_at=AT)
+
+
+def with_loop(loop: LoopStatus, *appliances: Reconciliation) -> Status:
+    """As many appliances as are known, with what the loop knows of them."""
+    told = (
+        one.model_copy(update={"reconciliation": each})
+        for one, each in zip(STATUS.appliances, appliances, strict=False)
+    )
+    return STATUS.model_copy(update={"appliances": tuple(told), "loop": loop, "findings": ()})
+
+
+def watch_lines(status: Status) -> list[str]:
+    lines = status_text(status, Medium()).splitlines()
+    return [each for each in lines if each.lstrip().startswith(("watch", "source"))]
+
+
+def test_what_a_loop_at_work_knows_is_told_as_it_is() -> None:
+    pause = "moved to another rack, until 2026-12-01 08:00:00 UTC"
+    status = with_loop(LoopStatus(at_work=True, knew_at=AT), known("Healthy"), known("Suspended", pause))
+    assert watch_lines(status) == [
+        "watch   a loop is at work",
+        "  watch   Synced, Healthy; mode plan, looked at 2026-11-23 12:00:00 UTC",
+        f"  watch   Synced, Suspended ({pause}); mode plan, looked at 2026-11-23 12:00:00 UTC",
+    ]
+
+
+def test_what_the_last_loop_knew_is_not_told_as_if_it_were_so() -> None:
+    loop = LoopStatus(
+        at_work=False, knew_at=AT, source_problem="origin/main cannot be fetched", source_problem_since=AT
+    )
+    assert watch_lines(with_loop(loop, known("Healthy"))) == [
+        "watch   no loop is at work; what the last one knew is of 2026-11-23 12:00:00 UTC",
+        "source  origin/main cannot be fetched, since 2026-11-23 12:00:00 UTC",
+        "  watch   was Synced, Healthy; mode plan, looked at 2026-11-23 12:00:00 UTC",
+    ]
+
+
+def test_what_a_loop_knows_may_not_be_understood() -> None:
+    loop = LoopStatus(at_work=True, problem=f"it is cut short {HOSTILE}", source_problem=HOSTILE)
+    lines = watch_lines(with_loop(loop))
+    unknown = with_loop(LoopStatus(at_work=None, problem="Permission denied"))
+    assert watch_lines(unknown) == [
+        "watch   it cannot be told whether a loop is at work; what it knew cannot be told: Permission denied"
+    ]
+    assert lines[0].startswith("watch   a loop is at work; what it knew cannot be told: it is cut short ")
+    assert all(each.isprintable() for each in lines)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ import pytest
 
 from reconciler.base.findings import Finding, Severity
 from reconciler.engine.load import load_desired
+from reconciler.engine.operator import OperatorSettings
 from reconciler.engine.run import check_rules
+from reconciler.engine.unattended import Unattended
 from reconciler.rules import Stopped
 from reconciler.watch.concerned import concerned, errors_of, together
-from reconciler.watch.turn import InForce, restated
+from reconciler.watch.force import InForce, restated
 from tests.watch.world import NOW, World, running
 
 if TYPE_CHECKING:
@@ -103,8 +105,9 @@ def test_a_new_member_concerns_its_whole_site(fleet: World) -> None:
 
 def test_what_rules_say_of_an_appliance_may_change_with_what_is_declared_for_another(fleet: World) -> None:
     state = loaded(fleet)
-    checked, error = check_rules(state, NOW), Finding("cn-unique", Severity.ERROR, "another has it", "choose another")
-    well = InForce(state, checked, {}, together(state))
+    checked = check_rules(state, NOW, OperatorSettings())
+    error = Finding("cn-unique", Severity.ERROR, "another has it", "choose another")
+    well = InForce(state, checked, {}, together(state), Unattended())
     told = replace(well, errors={"lab": (error,)})
     stopped = replace(well, checked=replace(checked, stopped=Stopped(frozenset({"east-1"}))))
     assert restated(well, well) == frozenset()
@@ -144,4 +147,4 @@ def test_errors_are_those_of_whom_they_concern(
     (fleet.root / "stray.yaml").write_text("{}\n")  # nobody's, and nobody has to wait for it
     fleet.edit(path, old, new)
     state = loaded(fleet)
-    assert errors_of(state, check_rules(state, NOW).accepted).keys() == expected
+    assert errors_of(state, check_rules(state, NOW, OperatorSettings()).accepted).keys() == expected

@@ -5,11 +5,13 @@ import logging
 import re
 import socket
 import threading
-from contextlib import AsyncExitStack, asynccontextmanager
+import time
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
 
@@ -22,7 +24,9 @@ from tests.watch import sample
 from tests.watch.sample import HOSTILE, MINUTE, NOW
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from anyio.abc import ByteStream
 
     from reconciler.watch.glance import Glance
 
@@ -121,6 +125,35 @@ async def test_metrics_status_and_page_show_the_board() -> None:
 
         board.show(sample.troubled())
         assert "3 need you" in (await client.get("/")).text
+
+
+async def test_metrics_are_made_once_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    board, made = sample.board(sample.all_well()), list[bytes]()
+    exposition = metrics.exposition
+
+    def counted(shown: Board) -> bytes:
+        made.append(exposition(shown))
+        return made[-1]
+
+    def changes() -> Iterator[None]:
+        yield
+        board.show(sample.troubled())
+        yield
+        board.alive_at += MINUTE
+        yield
+        board.ready = not board.ready
+        yield
+        board.lost = lambda: 3
+        yield
+        board.count(errors=1)
+        yield
+
+    monkeypatch.setattr(metrics, "exposition", counted)
+    async with asking(board) as client:
+        for _ in changes():
+            before = len(made)
+            assert {(await client.get("/metrics")).content for _ in range(3)} == {exposition(board)}
+            assert len(made) == before + 1
 
 
 async def test_nobody_keeps_frames_or_guesses_what_is_answered_and_the_server_does_not_tell_its_name() -> None:
@@ -286,9 +319,9 @@ async def test_news_come_at_once_then_with_each_change_but_not_too_often(monkeyp
     board = sample.board(sample.all_well())
     async with asking(board) as client, listening(client) as told:
         assert await anext(told) == 0
-        for _ in range(50):
-            board.show(sample.troubled())
         began = anyio.current_time()
+        for _ in range(50):
+            board.show(board.watched)
         assert await anext(told) == 50
         assert anyio.current_time() - began > 0.1
         with anyio.move_on_after(0.5) as quiet:
@@ -327,6 +360,87 @@ async def test_too_many_connections_are_ended(monkeypatch: pytest.MonkeyPatch) -
         with anyio.fail_after(5), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
             await late.receive()
         assert (await client.get("/healthz")).status_code == 200
+
+
+async def ended(stream: ByteStream) -> float:
+    """For how many seconds the other side keeps a connection on which nothing is sent any more."""
+    began = anyio.current_time()
+    with anyio.fail_after(10), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+        while True:
+            await stream.receive()
+    return anyio.current_time() - began
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-More: ",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{",
+    ],
+)
+async def test_who_asks_nothing_does_not_keep_others_from_asking(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoints, "_IDLE", 0.5)
+    monkeypatch.setattr(endpoints, "_CONNECTIONS", 5)
+
+    async def trickle(stream: ByteStream) -> None:
+        with suppress(anyio.BrokenResourceError):
+            while True:
+                await stream.send(b"a")
+                await anyio.sleep(0.05)
+
+    async with asking() as client, AsyncExitStack() as stack:
+        held = [
+            await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", port_of(client))) for _ in range(5)
+        ]
+        async with anyio.create_task_group() as group:
+            for each in held:
+                if begun:
+                    await each.send(begun)
+                    group.start_soon(trickle, each)
+            with pytest.raises(httpx.TransportError):
+                await client.get("/healthz")
+            assert max([await ended(each) for each in held]) < 3
+            group.cancel_scope.cancel()
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_who_does_not_read_what_was_asked_for_is_not_kept_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoints, "_IDLE", 0.3)
+    board = sample.board(sample.many(3000))
+
+    def read(greedy: socket.socket) -> int:
+        number = 0
+        with suppress(ConnectionResetError):
+            while part := greedy.recv(1_000_000):
+                number += len(part)
+        return number
+
+    async with asking(board) as client:
+        with socket.create_connection(("127.0.0.1", port_of(client)), 20) as greedy:
+            greedy.sendall(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5)
+            await anyio.sleep(2)
+            assert await anyio.to_thread.run_sync(read, greedy) < 5 * len(board.watched.model_dump_json())
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_who_listens_for_news_or_waits_for_an_answer_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoints, "_IDLE", 0.1)
+    made = metrics.exposition
+
+    def slowly(board: Board) -> bytes:
+        time.sleep(0.5)
+        return made(board)
+
+    monkeypatch.setattr(metrics, "exposition", slowly)
+    board = sample.board(sample.all_well())
+    async with asking(board) as client, listening(client) as told:
+        assert await anext(told) == 0
+        assert (await client.get("/metrics")).status_code == 200
+        await anyio.sleep(0.5)
+        board.show(sample.troubled())
+        assert await anext(told) == 1
 
 
 async def test_a_hundred_who_listen_and_read_nothing_disturb_nobody_and_hold_up_no_end(

@@ -3,14 +3,16 @@ from __future__ import annotations
 import io
 import json
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import anyio
+import httpx
 import pytest
+from anyio.abc import SocketAttribute
 
 from reconciler.base.errors import ReconcilerError, SecretUnavailable
-from reconciler.base.references import EnvironmentSecret
+from reconciler.base.references import EnvironmentSecret, FileSecret
 from reconciler.live.network import Network
 from reconciler.watch import events
 from reconciler.watch.events import Lines, LogFormat, Webhook, webhook_of
@@ -21,6 +23,8 @@ from tests.watch.sample import NOW
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from anyio.abc import SocketStream
 
 EVENT = Event(at=NOW, kind=EventKind.SYNC, appliance="east-1", before="Synced", after="OutOfSync", message="a \x1b b")
 
@@ -95,14 +99,83 @@ class TestWebhook:
     async def test_it_is_tried_again_where_that_may_help(self, caplog: pytest.LogCaptureFixture) -> None:
         with listening() as receiver:
             receiver.answers = [500, 429, 204, 404, 302]
-            async with posting(Webhook(receiver.url, receiver.network, (0, 0, 0))) as webhook:
+            webhook = Webhook(receiver.url, receiver.network, (0, 0, 0))
+            async with posting(webhook):
                 for after in "abcd":
                     webhook.tell(event(after))
         assert "".join(each.after for each in receiver.bodies) == "aaabcd"
-        assert [each.getMessage() for each in caplog.records] == [
+        assert webhook.lost() == 2
+        assert caplog.messages == [
+            "the webhook does not take events: it answers 500",
+            "the webhook takes events again",
             "the webhook does not take events: it answers 404",
-            "the webhook takes events again; 2 events did not reach it",
+            "the webhook takes events again",
+            "2 events did not reach the webhook",
         ]
+
+    async def test_a_receiver_may_restart_meanwhile(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        slept: list[float] = []
+        sleep = anyio.sleep
+
+        async def briefly(seconds: float) -> None:
+            slept.append(seconds)
+            await sleep(0)
+
+        with listening() as receiver:
+            receiver.answers = [503] * 17
+            async with posting(Webhook(receiver.url, receiver.network)) as webhook:
+                monkeypatch.setattr(anyio, "sleep", briefly)
+                for after in "abc":
+                    webhook.tell(event(after))
+            assert "".join(each.after for each in receiver.bodies) == "a" * 18 + "bc"
+            assert slept[:4] == [1, 5, 25, 60]
+            assert 14 * 60 < sum(slept) < 16 * 60
+            receiver.answers = [503] * 18
+            async with posting(Webhook(receiver.url, receiver.network)) as webhook:
+                for after in "de":
+                    webhook.tell(event(after))
+            assert webhook.lost() == 1
+        assert receiver.bodies[-1].after == "e"
+
+    @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"])
+    async def test_an_answer_that_trickles_ends(self, answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+        async def trickle(stream: SocketStream) -> None:
+            async with stream:
+                await stream.receive()
+                await stream.send(answer)
+                with suppress(anyio.BrokenResourceError):
+                    while True:
+                        await anyio.sleep(0.02)
+                        await stream.send(answer if answer.endswith(b"\r\n\r\n") else b"X-More: 1\r\n")
+
+        with listening() as receiver:
+            async with (
+                await anyio.create_tcp_listener(local_host="127.0.0.1") as server,
+                anyio.create_task_group() as group,
+            ):
+                receiver.port = server.extra(SocketAttribute.local_port)  # noqa: S610 - no database is in sight
+                group.start_soon(server.serve, trickle)
+                async with posting(Webhook(receiver.url, receiver.network, (0,), patience=0.3)) as webhook:
+                    webhook.tell(event("a"))
+                group.cancel_scope.cancel()
+        assert caplog.messages == ["the webhook does not take events: Timeout"]
+        assert webhook.lost() == 1
+
+    async def test_whatever_goes_wrong_the_next_event_is_posted(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(*_: object, **__: object) -> object:
+            monkeypatch.undo()
+            raise RuntimeError(SECRET)
+
+        with listening() as receiver:
+            monkeypatch.setattr(httpx.AsyncClient, "stream", broken)
+            async with posting(Webhook(receiver.url, receiver.network, ())) as webhook:
+                webhook.tell(event("a"))
+                webhook.tell(event("b"))
+        assert "".join(each.after for each in receiver.bodies) == "b"
+        assert caplog.messages[0] == "the webhook does not take events: RuntimeError"
+        assert SECRET not in caplog.text
 
     async def test_a_server_that_is_gone_is_told_without_its_url(self, caplog: pytest.LogCaptureFixture) -> None:
         with listening() as receiver:
@@ -120,10 +193,23 @@ class TestWebhook:
             webhook = Webhook(receiver.url, receiver.network)
             for after in "abcde":
                 webhook.tell(event(after))
+            assert webhook.lost() == 2
             async with posting(webhook):
                 pass
         assert "".join(each.after for each in receiver.bodies) == "abc"
-        assert caplog.messages == ["the webhook takes events again; 2 events did not reach it"]
+        assert caplog.messages == [
+            "3 events wait for the webhook, and no more can: further ones are lost",
+            "2 events did not reach the webhook",
+        ]
+
+    async def test_a_secret_in_a_file_is_found_from_the_folder_of_the_settings(self, tmp_path: Path) -> None:
+        with listening() as receiver:
+            (tmp_path / "hook").write_text(receiver.url + "\n")
+            webhook = webhook_of(FileSecret(file="hook"), receiver.network, {}, tmp_path)
+            assert webhook is not None
+            async with posting(webhook):
+                webhook.tell(event("a"))
+        assert len(receiver.bodies) == 1
 
     async def test_a_host_may_be_reached_elsewhere(self) -> None:
         with listening() as receiver:

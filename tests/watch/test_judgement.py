@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,14 @@ import pytest
 from reconciler.apply.result import ApplianceResult, Outcome, StepResult
 from reconciler.base.errors import StoreUnreachable
 from reconciler.base.findings import Finding as AnyFinding
-from reconciler.base.findings import Severity, Stops
+from reconciler.base.findings import Kind, ObjectName, Severity, Stops
 from reconciler.engine.unattended import Suspension
 from reconciler.live.store import Operation
 from reconciler.plan.model import Progress
 from reconciler.watch.changes import events, source_events
 from reconciler.watch.judgement import judge
 from reconciler.watch.model import ConditionType, Health, Source, Sync, Truth, WatchedAppliance
-from reconciler.watch.seen import Applied, Seen, instants
+from reconciler.watch.seen import Applied, Seen, instants, recent
 from tests.plan.scenes import (
     EVERYTHING,
     Scene,
@@ -45,6 +46,7 @@ FRESH = WatchedAppliance(name="east", mode="apply")
 UNREACHABLE = StoreUnreachable("nobody answers", "check the cable")
 ERROR = AnyFinding("unknown-key", Severity.ERROR, "the key is not known", "take it out")
 HOUR = DAY / 24
+ACCESS = ObjectName(Kind.CERTIFICATE, "access")
 
 
 def live(*more: object, **changed: object) -> LiveStore:
@@ -202,7 +204,7 @@ def test_time_changes_something_when_a_hold_ends_or_a_certificate_falls_due_or_e
         suspension=Suspension(reason="no", until=NOW + 3 * DAY),
     )
     record = judge(FRESH, look)
-    coming = sorted(each for each in instants(record, look) if each > NOW)
+    coming = sorted(each for each in instants(look) if each > NOW)
     assert {each.at for each in record.upcoming if "hold" in each.what} < set(coming)
     assert NOW + 3 * DAY in coming
     assert future.certificate.not_before in coming
@@ -210,8 +212,8 @@ def test_time_changes_something_when_a_hold_ends_or_a_certificate_falls_due_or_e
     second = HOUR / 3600
     assert {GOOD.certificate.not_after + second, NEW.certificate.not_after + second} < set(coming)
     assert {each.renewal for each in record.certificates} - {None} < set(coming)
-    assert list(instants(record, seen(RENEWED, None))) == []
-    assert list(instants(record, replace(look, part=None, store=None, suspension=None))) == []
+    assert list(instants(seen(RENEWED, None))) == []
+    assert list(instants(replace(look, part=None, store=None, suspension=None))) == []
 
 
 class TestApplied:
@@ -299,7 +301,7 @@ class TestEvents:
             yes = applied(Outcome.APPLIED, StepResult("a", Outcome.APPLIED))
             after = judge(before, seen(IN_SYNC, live(), at=NOW + HOUR, applied=yes))
             told = [each for each in self.told(before, after) if "apply" in each]
-            assert told == ["apply failed -> applied: 1 action done, see 20261123T120000Z-01"]
+            assert told == ["apply failed -> applied: done: a; see 20261123T120000Z-01"]
 
     def test_of_a_source_it_is_told_what_is_in_force_and_what_is_not(self) -> None:
         none = Source(place="main")
@@ -311,11 +313,13 @@ class TestEvents:
 
         assert said(none, one_in_force) == [" -> c1: main is in force as of c1, signed by Ada, Bob"]
         after = one_in_force.model_copy(update=broken)
-        assert said(one_in_force, after) == [" -> Broken: it is broken; c1 stays in force"]
+        assert said(one_in_force, after) == [" -> Broken: c2 is not put in force: it is broken; c1 stays in force"]
         assert said(after, after.model_copy(update={"problem": "otherwise broken"})) == []
-        assert said(none, none.model_copy(update=broken)) == [" -> Broken: it is broken; nothing is in force"]
+        assert said(none, none.model_copy(update=broken)) == [
+            " -> Broken: c2 is not put in force: it is broken; nothing is in force"
+        ]
         assert said(after, after.model_copy(update={"refused": "c3"})) == [
-            "Broken -> Broken: it is broken; c1 stays in force"
+            "Broken -> Broken: c3 is not put in force: it is broken; c1 stays in force"
         ]
         assert said(after, one_in_force) == ["Broken -> c1: main is as it should be again"]
         folder = Source(place="folder", digest="d9")
@@ -326,12 +330,33 @@ def test_the_ceiling_tells_what_it_counts() -> None:
     finding = AnyFinding("removal-ceiling", Severity.ERROR, "too many", "look at them", stops=Stops.NOTHING)
     look = seen(IN_SYNC, live())
     assert look.part is not None
-    look = replace(look, part=look.part.model_copy(update={"findings": (finding,)}))
-    record = FRESH.model_copy(update={"removals": (NOW - 25 * HOUR, NOW - 23 * HOUR)})
-    judged = judge(record, look)
+    look = replace(look, part=look.part.model_copy(update={"findings": (finding,)}), removals=(NOW - 23 * HOUR,))
+    judged = judge(FRESH, look)
     assert judged.errors == ("removal-ceiling too many - look at them; 1 removal of the last 24 hours counted",)
     assert judged.removals == (NOW - 23 * HOUR,)
-    assert NOW + HOUR in set(instants(judged, look))
+    assert NOW + HOUR in set(instants(look))
+
+
+def test_a_certificate_without_an_end_and_one_removal_far_ahead_bring_no_instant() -> None:
+    never = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
+    endless = one().issue(["access.example.com"], not_before=NOW - DAY, not_after=never)
+    coming = set(instants(seen(RENEWED, live(keyed(endless, "endless")))))
+    assert never not in coming
+    assert recent((NOW - 25 * HOUR, NOW - 23 * HOUR, never), NOW) == (NOW - 23 * HOUR, never)
+
+
+def test_a_certificate_that_only_a_person_can_renew_is_told_as_it_falls_due() -> None:
+    finding = AnyFinding("expires-soon", Severity.WARNING, "access expires soon", "renew it", about=ACCESS)
+    look = seen(IN_SYNC, live())
+    before = judge(FRESH, look)
+    after = judge(before, replace(look, due=(finding,)))
+    assert after.health is Health.DEGRADED
+    assert [each.after for each in events(before, after, NOW)] == ["Degraded", "Renewed=False"]
+    assert look.part is not None
+    asked = replace(finding, rule="request-pending")
+    on_its_way = replace(look, due=(finding,), part=look.part.model_copy(update={"findings": (asked,)}))
+    assert condition(judge(before, on_its_way), ConditionType.RENEWED).status is Truth.TRUE
+    assert condition(judge(before, seen(IN_SYNC, None)), ConditionType.RENEWED).status is Truth.UNKNOWN
 
 
 def test_a_self_signed_certificate_is_due_at_a_third_of_its_life() -> None:

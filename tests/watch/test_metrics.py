@@ -3,8 +3,10 @@ from __future__ import annotations
 import math
 import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from reconciler import __version__
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+README = Path(__file__).parents[2] / "README.md"
 EXPIRATION = "reconciler_certificate_expiration_timestamp_seconds"
 RENEWAL = "reconciler_certificate_renewal_timestamp_seconds"
 FIGURES = Figures(
@@ -67,10 +70,17 @@ def test_the_loop_tells_of_its_own_work() -> None:
     assert told["reconciler_looks_total", "outcome=unreachable"] == 1
     assert told["reconciler_applies_total", "outcome=applied"] == 2
     assert told["reconciler_errors_total",] == 1
+    assert told["reconciler_webhook_lost_total",] == 0
     buckets = {key[1]: value for key, value in told.items() if key[0] == "reconciler_turn_duration_seconds_bucket"}
     assert buckets == {"le=1.0": 1, "le=2.5": 3, "le=+Inf": 3}
     assert told["reconciler_turn_duration_seconds_count",] == 3
     assert told["reconciler_turn_duration_seconds_sum",] == 4.5
+
+
+def test_what_the_webhook_lost_is_counted() -> None:
+    board = sample.board(sample.all_well())
+    board.lost = lambda: 3
+    assert of("reconciler_webhook_lost_total", board) == {(): 3}
 
 
 def test_a_loop_that_has_done_nothing_yet_tells_so() -> None:
@@ -85,9 +95,12 @@ def test_a_loop_that_has_done_nothing_yet_tells_so() -> None:
 
 
 def test_the_source_is_told_and_whether_it_needs_somebody() -> None:
-    assert of("reconciler_source_problem", sample.board(sample.all_well())) == {(): 0}
+    well = sample.board(sample.all_well())
+    assert of("reconciler_source_problem", well) == {(): 0}
+    assert not of("reconciler_source_problem_timestamp_seconds", well)
     board = sample.board(sample.troubled())
     assert of("reconciler_source_problem", board) == {(): 1}
+    assert of("reconciler_source_problem_timestamp_seconds", board) == {(): seconds(NOW - 20 * sample.MINUTE)}
     assert of("reconciler_source_in_force_timestamp_seconds", board) == {(): seconds(NOW - 3 * DAY)}
     source = board.watched.source
     assert of("reconciler_source_info", board) == {
@@ -122,6 +135,8 @@ def test_each_appliance_is_told_with_the_one_status_that_fits() -> None:
     assert of("reconciler_appliance_failures", board)["appliance=east-1", "site=access"] == 4
     observed = of("reconciler_appliance_observed_timestamp_seconds", board)
     assert observed["appliance=east-1", "site=access"] == seconds(NOW - 3 * sample.HOUR)
+    following = of("reconciler_appliance_next_look_timestamp_seconds", board)
+    assert following["appliance=east-1", "site=access"] == seconds(NOW + 7 * sample.MINUTE)
     applied = of("reconciler_appliance_applied_timestamp_seconds", board)
     assert applied == {("appliance=west-1", "site=access"): seconds(NOW - 40 * sample.MINUTE)}
 
@@ -209,3 +224,22 @@ def test_a_large_fleet_is_told_in_a_moment() -> None:
     assert time.process_time() - began < 2
     assert text.count(b"\n" + EXPIRATION.encode() + b"{") == 20_000
     assert len(text) < 10_000_000
+
+
+RULES = re.search("Rules to begin with:\n\n```text\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+SELECTORS = re.findall(r"\b(reconciler_\w+)(?:\{(.*?)\})?", RULES[1] if RULES else "")
+
+
+@pytest.mark.parametrize(("name", "matchers"), SELECTORS)
+def test_the_rules_of_the_readme_speak_of_what_is_told(name: str, matchers: str) -> None:
+    """Where a selector says which series it means, there are such, and others."""
+    told = of(name, sample.board(sample.troubled(), FIGURES))
+    assert told
+    for label, sign, value in re.findall(r'(\w+)(=|!=)"(\w*)"', matchers):
+        meant = [labels for labels in told if (f"{label}={value}" in labels) == (sign == "=")]
+        assert meant
+        assert len(meant) < len(told)
+
+
+def test_the_readme_has_rules() -> None:
+    assert len(SELECTORS) >= 4

@@ -42,6 +42,13 @@ def test_whoever_started_it_is_told(tmp_path: Path) -> None:
         assert heard(listener) == [b"READY=1", b"STOPPING=1"]
 
 
+def test_a_new_beginning_is_no_end(tmp_path: Path) -> None:
+    place = str(tmp_path / "notify")
+    with closing(listening(place)) as listener:
+        Notifier({"NOTIFY_SOCKET": place}).reloading()
+        assert heard(listener) == [b"RELOADING=1"]
+
+
 def test_a_socket_may_have_no_file() -> None:
     name = f"reconciler-test-{os.getpid()}"
     with closing(listening("\0" + name)) as listener:

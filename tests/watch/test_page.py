@@ -47,7 +47,7 @@ _TEXTS: dict[type[PlanModel], tuple[str, ...]] = {
     Condition: ("message",),
     Upcoming: ("what",),
     LastApply: ("journal", "outcome", "message"),
-    Source: ("place", "revision", "refused", "problem"),
+    Source: ("place", "revision", "left", "refused", "problem"),
 }
 
 
@@ -59,6 +59,7 @@ def hostile() -> Watched:
             update={
                 "conditions": tuple(map(_poisoned, each.conditions)),
                 "errors": tuple(HOSTILE for _ in each.errors),
+                "todo": (HOSTILE,),
                 "certificates": tuple(map(_poisoned, each.certificates)),
                 "upcoming": tuple(map(_poisoned, each.upcoming)),
                 "last_apply": each.last_apply and _poisoned(each.last_apply),
@@ -67,7 +68,7 @@ def hostile() -> Watched:
         for each in known.appliances
     )
     source = _poisoned(known.source).model_copy(update={"signed_by": (HOSTILE,)})
-    return known.model_copy(update={"appliances": appliances, "source": source})
+    return known.model_copy(update={"appliances": appliances, "source": source, "warnings": (HOSTILE,)})
 
 
 def _poisoned(value: T) -> T:
@@ -78,10 +79,10 @@ def test_it_says_what_is_to_be_read_from_across_the_room() -> None:
     well, ill = page(sample.all_well()), page(sample.troubled())
     assert text(well.find(".//h1")) == "All 7 in step"
     assert text(ill.find(".//h1")) == "3 need you"
-    assert ill.findtext(".//title") == "3 need you \N{EN DASH} certificates"
+    assert ill.findtext(".//title") == f"3 need you \N{EN DASH} certificates of {sample.source().place}"
     counts = [text(each) for each in ill.cssselect(".counts div")]
     assert counts == [
-        "= In step 1", "~ On its way 1", "Not seen yet 0", "! Suspended 1", "+ To apply 1",
+        "= In step 1", "~ On its way 1", "Not looked at 0", "! Suspended 1", "+ To apply 1",
         "\N{MULTIPLICATION SIGN} Need you 3",
     ]  # fmt: skip
     # Whoever cannot see is told when it changes, and not each time that the minutes do.
@@ -98,11 +99,12 @@ def test_it_says_what_needs_somebody_and_what_to_do() -> None:
     assert "nobody who is allowed to has signed it - sign it, or revert it" in needs
     assert "the fleet is held to 4f2a9c71d05b." in needs
     assert "east-1 cannot be observed since 2026-11-28 09:00:00 UTC, 3 h ago" in needs
-    assert "reconciler doctor --appliance east-1" in needs
+    assert "reconciler doctor --revision 4f2a9c71d05b --appliance east-1" in needs
     drift = text(section(sample.troubled(), "drift"))
     assert "node-2 to apply since 2026-11-28 10:30:00 UTC, 1 h ago 1 to import, 1 default to set" in drift
-    assert "trial-1 moved to another rack, until 2026-12-01" in text(section(sample.troubled(), "suspended"))
-    for part in ("needs", "drift", "suspended"):
+    assert "trial-1 suspended moved to another rack, until 2026-12-01" in text(section(sample.troubled(), "suspended"))
+    assert "--operator FILE" in text(section(sample.troubled(), "hint"))
+    for part in ("needs", "drift", "hint", "suspended", "warnings"):
         assert not text(section(sample.all_well(), part))
 
 
@@ -117,16 +119,61 @@ def test_a_source_that_cannot_be_followed_is_told_without_a_commit() -> None:
 
 def test_the_fleet_is_told_by_site_in_the_words_of_gitops_as_well() -> None:
     fleet = section(sample.troubled(), "fleet")
-    rows = {text(row.find("th")): [text(cell) for cell in row.findall("td")] for row in fleet.cssselect("tr")}
+    rows = {
+        text(row.find("th[@scope='row']")): [text(cell) for cell in row.findall("td")]
+        for row in fleet.cssselect("tbody tr")
+    }
     assert rows["east-1"] == [
-        "\N{MULTIPLICATION SIGN} needs you Unknown, Degraded", "apply", "3 h ago 4 failures in a row",
+        "\N{MULTIPLICATION SIGN} needs you Unknown, Degraded", "apply", "3 h ago 4 failures",
         rows["west-1"][3],
     ]  # fmt: skip
     assert rows["node-2"][:2] == ["+ to apply OutOfSync, Healthy", "plan"]
     assert rows["trial-1"][3] == "in 2 days the suspension ends"
-    assert "access \N{MULTIPLICATION SIGN} 2 need you" in rows
+    sites = [(text(each), each.get("rowspan")) for each in fleet.cssselect("th[scope=rowgroup]")]
+    assert sites == [("access", "2"), ("portal", "4"), ("Outside any site", "1")]
+    assert [text(each) for each in fleet.cssselect("tbody:nth-of-type(1) th[scope=row]")] == ["east-1", "west-1"]
     unseen = section(sample.watched(sample.unseen("a")), "fleet")
     assert [text(cell) for cell in unseen.cssselect("td")][2:] == ["never", "\N{EN DASH}"]
+
+
+def test_the_page_tells_of_a_state_in_which_nothing_is_looked_at() -> None:
+    nothing = sample.troubled().model_copy(update={"source": Source(place="/srv/fleet", problem="it is broken")})
+    shown = page(nothing)
+    assert text(shown.find(".//h1")) == "Nothing is in force"
+    assert text(shown.get_element_by_id("needs")) == "Needs you /srv/fleet cannot be followed it is broken"
+    assert len(shown.cssselect("#fleet tr.faint")) == 7
+    assert shown.cssselect("h1.long")
+    assert not page(sample.all_well()).cssselect("h1.long")
+
+
+def test_what_is_typed_is_told_from_what_is_said_and_each_sentence_once() -> None:
+    problem = "appliances/a.yaml is <odd> - close it with `]`, or run `git commit -S`"
+    shown = page(sample.watched(sample.appliance("a"), source=sample.source(problem=problem)))
+    assert [each.text for each in shown.cssselect("#needs p:nth-of-type(2) code")] == ["]", "git commit -S"]
+    assert text(shown).count("appliances/a.yaml is <odd>") == 1
+    alone = page(sample.watched(sample.appliance("a"), source=sample.source(problem="one ` alone")))
+    assert "one ` alone" in text(alone.get_element_by_id("needs"))
+
+
+def test_a_card_says_what_somebody_would_do_and_the_command_with_its_folder() -> None:
+    known = sample.reported("a").model_copy(update={"todo": ("make `x` the default",), "ready": 2})
+    shown = page(sample.watched(known, source=Source(place="/srv/fleet", digest="x")))
+    drift = shown.get_element_by_id("drift")
+    assert [text(each) for each in drift.cssselect(".details li")] == ["make x the default", "and 1 more"]
+    assert drift.cssselect(".remedy code")[0].text == "reconciler apply --appliance a /srv/fleet"
+    assert "clone" not in text(shown.get_element_by_id("hint"))
+
+
+def test_what_is_overdue_is_marked_in_its_row() -> None:
+    late = page(sample.watched(sample.appliance("a", next_look=NOW - HOUR))).cssselect("#fleet td small.bad")
+    assert [(text(each), each.get("title")) for each in late] == [("overdue", "since 2026-11-28 11:00:00 UTC")]
+
+
+def test_what_is_odd_about_the_operator_settings_is_told() -> None:
+    odd = tuple(f"there is no `site-{number}`" for number in range(14))
+    told = section(sample.watched(warnings=odd), "warnings")
+    assert text(told).startswith("Operator settings there is no site-0 there")
+    assert text(told).endswith("and 2 more in /api/status")
 
 
 def test_expirations_come_soonest_first_with_what_is_odd_about_them() -> None:
@@ -143,7 +190,7 @@ def test_expirations_come_soonest_first_with_what_is_odd_about_them() -> None:
     )
     undeclared, beyond = section(lone, "expirations").cssselect("li")
     assert "undeclared" in text(undeclared)
-    assert "in 500 days \N{RIGHTWARDS ARROW}" in text(beyond)
+    assert "in 16 months \N{RIGHTWARDS ARROW}" in text(beyond)
     assert not beyond.cssselect(".renewal")
     soon = sample.watched(sample.appliance("a", certificates=(sample.certificate("z", 13, name="z", renew=5),)))
     assert section(soon, "expirations").cssselect(".when b.bad")
@@ -165,7 +212,12 @@ def test_a_large_fleet_folds_what_is_in_step() -> None:
     some = section(sample.many(60), "fleet")
     assert "region-00.example.com is due for renewal" in text(some.cssselect("summary")[0])
     busy = section(sample.many(200, sample.needing("edge-1", "edge")), "fleet")
-    assert [text(each) for each in busy.cssselect("tr.group")] == ["edge \N{MULTIPLICATION SIGN} 1 needs you"]
+    assert [text(each) for each in busy.cssselect("#fleet-table th[scope=row]")] == ["edge-1"]
+    assert text(busy.cssselect("summary")[0]) == "edge \N{MULTIPLICATION SIGN} 1 needs you"
+    # As many as fit a wall are listed.
+    all_of_them = section(sample.many(30), "fleet")
+    assert len(all_of_them.cssselect("#fleet-table th[scope=row]")) == 30
+    assert not all_of_them.cssselect("details")
 
 
 def test_many_troubles_are_folded_and_too_many_are_counted() -> None:
@@ -175,10 +227,8 @@ def test_many_troubles_are_folded_and_too_many_are_counted() -> None:
     assert len(needs.cssselect("section > .matters > li")) == 6
     assert text(needs.find(".//summary")) == "and 224 more"
     assert "and 24 more in /api/status" in text(needs)
-    assert text(shown.get_element_by_id("more-fleet").find("summary")) == "and 218 more sites"
+    assert text(shown.get_element_by_id("more-fleet").find("summary")) == "and 200 more"
     assert "The 200 of 230 that expire first" in text(shown.get_element_by_id("expirations"))
-    resting = tuple(sample.suspended(f"edge-{number}") for number in range(40))
-    assert text(section(sample.watched(*resting), "suspended").find(".//summary")) == "and 28 more"
     assert "more in" not in text(section(sample.watched(*ill[:20]), "needs"))
 
 
@@ -186,10 +236,10 @@ def test_last_applies_lead_to_their_history() -> None:
     told = text(section(sample.troubled(), "applies"))
     assert told.startswith("Last applies 2026-11-28 40 min ago \N{MULTIPLICATION SIGN} failed west-1, 2 actions done")
     assert "reconciler history --show 20261128T112000Z-4f2a" in told
-    stale = LastApply(at=NOW - DAY, journal="j", outcome="stale", done=1)
-    assert "! stale a, 1 action done" in text(
-        section(sample.watched(sample.appliance("a", last_apply=stale)), "applies")
-    )
+    # Where no journal could be begun there is nothing to show.
+    stale = LastApply(at=NOW - DAY, journal="", outcome="stale", done=1, did=("import x",))
+    told = text(section(sample.watched(sample.appliance("a", last_apply=stale)), "applies"))
+    assert told.endswith("! stale a, 1 action done: import x")
 
 
 def test_the_state_in_force_is_told_with_who_signed_it() -> None:
@@ -198,6 +248,10 @@ def test_the_state_in_force_is_told_with_who_signed_it() -> None:
     assert "Signed by Ada Lovelace <ada@example.com> Refused 9c3e1f5582a7b0de" in told
     folder = text(section(sample.watched(source=Source(place="fleet", digest="x")), "source"))
     assert folder == "Desired state in force From fleet Commit none: the files of a folder"
+    nothing = text(section(sample.watched(source=Source(place="fleet")), "source"))
+    assert nothing == "Desired state From fleet Commit none is in force"
+    gone = text(section(sample.watched(source=sample.source(left="5a1b")), "source"))
+    assert "Before 5a1b, which is no ancestor of it" in gone
 
 
 @pytest.mark.parametrize(
@@ -210,7 +264,11 @@ def test_the_state_in_force_is_told_with_who_signed_it() -> None:
         (-HOUR, "1 h ago"),
         (23 * HOUR, "in 23 h"),
         (DAY, "in 1 day"),
-        (-400 * DAY, "400 days ago"),
+        (91 * DAY, "in 91 days"),
+        (92 * DAY, "in 3 months"),
+        (-400 * DAY, "13 months ago"),
+        (730 * DAY, "in 23 months"),
+        (6582 * DAY, "in 18 years"),
     ],
 )
 def test_how_far_away_an_instant_is_reads_in_its_largest_unit(away: dt.timedelta, told: str) -> None:

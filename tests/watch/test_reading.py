@@ -67,3 +67,8 @@ def test_a_file_that_declares_nothing_breaks_nothing(fleet: World) -> None:
 def test_an_error_in_what_can_be_read_stops_its_site_instead(fleet: World, path: str, old: str, new: str) -> None:
     fleet.edit(path, old, new)
     assert Reading.of(load_desired(fleet.root)).trouble is None
+
+
+def test_a_message_can_be_encoded_whatever_files_are_called() -> None:
+    reading = Reading.refusal(Trouble.UNREACHABLE, "/srv/\udcff does not exist")
+    assert reading.message == r"/srv/\udcff does not exist"

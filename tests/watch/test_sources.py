@@ -2,28 +2,28 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
-from datetime import timedelta
-from socket import create_server
+from itertools import count
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
 import pytest
 
 from reconciler.base.errors import ReconcilerError
+from reconciler.engine.load import load_desired
 from reconciler.engine.operator import OperatorSettings
 from reconciler.engine.unattended import Follow, Unattended
 from reconciler.watch import sources
 from reconciler.watch.reading import Trouble
 from reconciler.watch.sources import Branch, Folder, place_of, source_of
 from tests.support.signing import SshKey, git
+from tests.watch.hosted import Hosted, days, declare, trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from reconciler.watch.reading import DesiredSource, Reading
+    from reconciler.desired.state import DesiredState
+    from reconciler.watch.reading import DesiredSource
 
 pytestmark = pytest.mark.anyio
 TICK = 0.2
@@ -43,62 +43,6 @@ def signers(tmp_path: Path, alice: SshKey) -> Path:
 
 def allow(signers: Path, name: str, key: SshKey) -> None:
     signers.write_text(f"{name}@example.com {key.public}\n")
-
-
-def declare(folder: Path, renew_before: str) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / "fleet.yaml").write_text(f"policy: {{renew_before: {renew_before}}}\n")
-    (folder / "appliances").mkdir(exist_ok=True)
-    store = "store: {driver: directory, path: ../../../stores/lab}\nclient_software: none\ncertificates: []\n"
-    (folder / "appliances/lab.yaml").write_text(f"hostname: lab.example.com\n{store}")
-
-
-def days(reading: Reading) -> int:
-    assert reading.state is not None, reading.message
-    return reading.state.policy.renew_before.days
-
-
-def trouble(reading: Reading) -> tuple[Trouble | None, str | None]:
-    assert reading.state is None
-    return reading.trouble, reading.refused
-
-
-@dataclass(frozen=True)
-class Hosted:
-    """A remote, somebody's clone from which commits are pushed, and the clone that a loop works with."""
-
-    remote: Path
-    author: Path
-    clone: Path
-
-    @classmethod
-    def make(cls, root: Path, *options: str) -> Hosted:
-        hosted = cls(root / "remote.git", root / "author", root / "clone")
-        git(root, "init", "-q", "--bare", "-b", "main", str(hosted.remote))
-        git(root, "init", "-q", "-b", "main", str(hosted.author))
-        git(hosted.author, "remote", "add", "origin", hosted.url)
-        hosted.push("30d")
-        hosted.push("31d")
-        git(root, "clone", "-q", *options, hosted.url, str(hosted.clone))
-        return hosted
-
-    @property
-    def url(self) -> str:
-        return f"file://{self.remote}"
-
-    def push(self, renew_before: str, *options: str, also: Callable[[Path], object] | None = None) -> str:
-        folder = self.author / "desired-state"
-        declare(folder, renew_before)
-        if also:
-            also(folder)
-        git(self.author, "add", "-A")
-        git(self.author, *options, "commit", "-q", "-m", renew_before)
-        git(self.author, "push", "-q", "--force", "origin", "main")
-        return git(self.author, "rev-parse", "HEAD")
-
-    def follow(self, signers: Sequence[Path] = (), branch: str = "main") -> Branch:
-        follow = Follow(branch=branch, every=timedelta(seconds=1))
-        return Branch(self.clone / "desired-state", f"origin/{branch}", signers, follow, lambda: 0.5)
 
 
 class TestBranch:
@@ -166,45 +110,21 @@ class TestBranch:
         assert trouble(reading) == (Trouble.UNREACHABLE, None)
         assert "couldn't find remote ref refs/heads/release" in reading.message
 
-    async def test_a_password_in_a_url_is_not_told(self, tmp_path: Path) -> None:
+    async def test_that_history_was_written_anew_is_told_once(self, tmp_path: Path) -> None:
         hosted = Hosted.make(tmp_path)
-        git(hosted.clone, "remote", "set-url", "origin", "https://bot:hunter2@127.0.0.1:1/fleet.git")
-        reading = await hosted.follow().read()
-        assert reading.trouble is Trouble.UNREACHABLE
-        assert "hunter2" not in reading.message
-        assert sources._why(b"x\nfatal: 'ssh://bot:hunter2@host/\x1b'\n") == r"'ssh://host/\x1b'"  # noqa: SLF001
-        assert sources._why(b"") == "git does not say why"  # noqa: SLF001
-
-    async def test_a_remote_that_does_not_answer_is_given_up(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(sources, "_PATIENCE", 0.5)
-        hosted = Hosted.make(tmp_path)
-        with create_server(("127.0.0.1", 0)) as silent:
-            git(hosted.clone, "remote", "set-url", "origin", f"git://127.0.0.1:{silent.getsockname()[1]}/fleet.git")
-            reading = await hosted.follow().read()
-        assert trouble(reading) == (Trouble.UNREACHABLE, None)
-        assert "has not answered" in reading.message
-
-    async def test_a_fetch_ends_with_whoever_waits_for_it(self, tmp_path: Path) -> None:
-        hosted = Hosted.make(tmp_path)
-        with create_server(("127.0.0.1", 0)) as silent:
-            git(hosted.clone, "remote", "set-url", "origin", f"git://127.0.0.1:{silent.getsockname()[1]}/fleet.git")
-            with anyio.move_on_after(0.5) as scope:
-                await hosted.follow().read()
-            assert scope.cancelled_caught
-            with anyio.fail_after(5):
-                while "git" in _children():  # noqa: ASYNC110 - nobody tells
-                    await anyio.sleep(0.05)
-
-    async def test_a_fetch_that_is_given_up_before_it_begins_ends_at_once(self, tmp_path: Path) -> None:
-        hosted = Hosted.make(tmp_path)
-        fetch = sources._Fetch(hosted.clone, Follow(branch="main"))  # noqa: SLF001
-        with create_server(("127.0.0.1", 0)) as silent:
-            git(hosted.clone, "remote", "set-url", "origin", f"git://127.0.0.1:{silent.getsockname()[1]}/fleet.git")
-            fetch.end()
-            with anyio.fail_after(5), pytest.raises(ReconcilerError, match="cannot be fetched"):
-                await anyio.to_thread.run_sync(fetch.run, abandon_on_cancel=True)
+        source = hosted.follow()
+        first = await source.read()
+        hosted.push("32d")
+        second = await source.read()
+        assert second.left is first.left is None
+        git(hosted.author, "reset", "-q", "--hard", "HEAD~1")
+        git(hosted.author, "push", "-q", "--force", "origin", "main")
+        back = await source.read()
+        assert back.state is not None
+        assert second.state is not None
+        assert days(back) == 31
+        assert back.left == second.state.revision
+        assert (await source.read()).left is None
 
     async def test_nothing_that_nobody_vouches_for_comes_in_force(
         self, tmp_path: Path, signers: Path, alice: SshKey
@@ -274,6 +194,41 @@ class TestFolder:
         declare(folder, "145d")
         with anyio.fail_after(1):
             await source.wait()
+
+    def change_while_read(self, folder: Path, days: Iterator[int], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have the folder change each time it has been read, for as long as there is something to declare."""
+        load = load_desired
+
+        def load_slowly(path: Path, revision: str | None = None) -> DesiredState:
+            state = load(path, revision)
+            for each in days:
+                declare(folder, f"{each}d")
+                break
+            return state
+
+        monkeypatch.setattr(sources, "load_desired", load_slowly)
+        monkeypatch.setattr(sources, "_REST", 0.01)
+
+    async def test_files_are_of_one_instant(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder = tmp_path / "desired-state"
+        declare(folder, "30d")
+        self.change_while_read(folder, iter((145, 146)), monkeypatch)
+        assert days(await Folder(folder, str(folder), (), tick=60).read()) == 146
+
+    async def test_files_that_keep_changing_are_asked_for_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "desired-state"
+        declare(folder, "30d")
+        source = Folder(folder, str(folder), (), tick=60)
+        with monkeypatch.context() as patch:
+            self.change_while_read(folder, count(145), patch)
+            reading = await source.read()
+        assert trouble(reading) == (Trouble.UNREACHABLE, None)
+        assert reading.message.startswith("the files keep changing while they are read - finish editing")
+        with anyio.fail_after(1):
+            await source.wait()
+        assert days(await source.read()) == 147
 
     async def test_the_folder_may_be_replaced_and_be_gone_meanwhile(self, tmp_path: Path) -> None:
         folder = tmp_path / "desired-state"
@@ -349,23 +304,10 @@ def test_the_settings_say_what_is_followed(tmp_path: Path, signers: Path) -> Non
     followed = OperatorSettings(watch=Unattended(follow=Follow(branch="main")))
     assert isinstance(source_of(folder, followed), Branch)
     assert source_of(folder, followed).place == "origin/main"
+    unspeakable = tmp_path / os.fsdecode(b"\xff")
+    assert place_of(unspeakable, plain) == rf"{tmp_path}/\udcff"
     elsewhere = OperatorSettings(watch=Unattended(follow=Follow(branch="main", remote="upstream")))
     with pytest.raises(ReconcilerError, match="has no remote upstream - check `remote` beneath `follow`"):
         source_of(folder, elsewhere)
     with pytest.raises(ReconcilerError, match="is not in a git repository"):
         source_of(tmp_path, followed)
-
-
-def _children() -> set[str]:
-    names = set()
-    for each in os.listdir("/proc"):  # noqa: PTH208 - names
-        try:
-            with open(f"/proc/{each}/stat") as file:  # noqa: PTH123
-                name, parent = file.read().split(")")[0].split("(")[1], 0
-            with open(f"/proc/{each}/status") as file:  # noqa: PTH123
-                parent = next(int(line.split()[1]) for line in file if line.startswith("PPid:"))
-        except (OSError, IndexError, StopIteration):
-            continue
-        if parent == os.getpid():
-            names.add(name)
-    return names

@@ -15,7 +15,7 @@ import datetime as dt
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -25,24 +25,28 @@ from reconciler.apply.turns import Stop
 from reconciler.engine.load import load_desired
 from reconciler.engine.operator import OperatorSettings
 from reconciler.engine.unattended import Unattended
-from reconciler.live.directory import DRIVER, create_store
+from reconciler.live.directory import create_store
 from reconciler.live.directory.operations import DirectoryStore
+from reconciler.live.driver import driver_types
 from reconciler.watch.loop import Loop, Surroundings
 from reconciler.watch.memory import held
 from reconciler.watch.reading import Reading
 from tests.end_to_end.years import TurnedClock
 from tests.support.authority import DAY, NOW, Authority, Issued
+from tests.watch.waiting import Commits, Sandglass
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
+    from typing import Self
 
     import pytest
 
     from reconciler.base.references import StoreConfiguration
-    from reconciler.live.driver import Driver, OpenContext
+    from reconciler.live.driver import Driver, DriverType, OpenContext
     from reconciler.watch.memory import Memory
     from reconciler.watch.model import Event, WatchedAppliance
+    from tests.watch.waiting import Source
 
 PASSPHRASE = "correct horse battery staple"  # noqa: S105 - of keys that live as long as a test
 VARIABLE = "TEST_ACCESS_KEY"
@@ -50,6 +54,8 @@ NAMES = ("access.example.com", "east-1.example.com", "west-1.example.com")
 ALL = ("east-1", "lab", "west-1")
 HOUR = dt.timedelta(hours=1)
 RESYNC = DAY
+_PATIENCE = 60.0
+"""Seconds after which a loop hangs that has neither come to rest nor ended."""
 _SITE = """\
 hostname: access.example.com
 topology: failover
@@ -80,69 +86,19 @@ source: {kind: self_signed, valid_for: 29d}
 """
 
 
-class Commits:
-    """A source whose commits a test makes."""
-
-    def __init__(self, place: str = "origin/main") -> None:
-        self.place = place
-        self.readings: dict[str, Reading] = {}
-        self.newest = Reading()
-        self.waiting = False
-        self._newer = anyio.Event()
-
-    def offer(self, reading: Reading, revision: str) -> None:
-        self.readings[revision] = self.newest = reading
-        self.waiting = False
-        self._newer.set()
-
-    async def read(self) -> Reading:
-        return self.newest
-
-    async def earlier(self, revision: str) -> Reading:
-        return self.readings[revision]
-
-    async def wait(self) -> None:
-        self.waiting = not self._newer.is_set()
-        await self._newer.wait()
-        self._newer = anyio.Event()
-
-
-class Sandglass:
-    """A timer that sleeps until the test wakes it.
-
-    Attributes:
-        until: The instant that the sleeper waits for; None while nobody sleeps.
-    """
-
-    def __init__(self) -> None:
-        self.until: dt.datetime | None = None
-        self._woken = anyio.Event()
-
-    async def sleep_until(self, instant: dt.datetime, woken: anyio.Event) -> None:
-        self.until, self._woken = instant, woken
-        await woken.wait()
-        self.until = None
-
-    @property
-    def sleeping(self) -> bool:
-        return self.until is not None and not self._woken.is_set()
-
-    def wake(self) -> None:
-        self._woken.set()
-
-
 @dataclass
-class World:
+class Fleet:
     """The fleet, its desired state, and what is seen of the loop.
 
     Attributes:
         folder: Holds everything.
+        source: The source of the desired state.
         watch: What the loop may do.
         clock: The clock.
         chance: What every throw of the dice yields.
         concurrency: How many turns are taken at once; as many again by those who failed last.
-        source: The source of the desired state.
         told: Every event.
+        names: What commits are called in the diary, by id, where that is not their id.
         diary: What happened, in lines; looks of a resync that found nothing are in `resyncs` instead, in days.
         resyncs: The instants of those.
         meanwhile: What is done before a call of a driver, by appliance and name of the call.
@@ -150,18 +106,20 @@ class World:
     """
 
     folder: Path
+    source: Source
     watch: Unattended = field(default_factory=lambda: Unattended(mode="apply", resync=RESYNC))
     clock: TurnedClock = field(default_factory=TurnedClock)
     chance: float = 0.0
     concurrency: int = 16
-    source: Commits = field(default_factory=Commits)
     told: list[Event] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
     diary: list[str] = field(default_factory=list)
     resyncs: list[float] = field(default_factory=list)
     meanwhile: dict[tuple[str, str], Callable[[], Awaitable[object]]] = field(default_factory=dict)
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        self.root = self.folder / "desired-state"
         self.begin = self.clock.now
         self.stop = Stop()
         self.timer = Sandglass()
@@ -172,7 +130,7 @@ class World:
 
     # The desired state and the stores
 
-    def make(self) -> World:
+    def make(self) -> Self:
         """Write the desired state, and make the stores as they come from the factory."""
         for each in ("sites", "appliances", "certificates/access", "certificates/roots"):
             (self.root / each).mkdir(parents=True)
@@ -188,10 +146,6 @@ class World:
         self.provide(self.issue())
         self.trust((self.clock.now - 400 * DAY, [self.authority]))
         return self
-
-    @property
-    def root(self) -> Path:
-        return self.folder / "desired-state"
 
     def store(self, appliance: str) -> Path:
         return self.folder / "stores" / appliance
@@ -231,11 +185,17 @@ class World:
             lines.append(f"  - {{installed_at: {installed:%Y-%m-%dT%H:%M:%SZ}, trusts: [{', '.join(paths)}]}}\n")
         self.write("sites/access.yaml", _SITE + "".join(lines))
 
-    def commit(self, revision: str) -> None:
-        """Make what lies in the folder the newest commit."""
-        self.source.offer(Reading.of(replace(load_desired(self.root), revision=revision)), revision)
-
     # The loop
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables that the secrets are in."""
+        return {VARIABLE: PASSPHRASE}
+
+    @property
+    def drivers(self) -> Mapping[str, DriverType]:
+        """The drivers, by name."""
+        return driver_types()
 
     @property
     def settings(self) -> OperatorSettings:
@@ -265,7 +225,7 @@ class World:
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait until something is so."""
-        with anyio.fail_after(20):
+        with anyio.fail_after(_PATIENCE):
             while not is_so():  # noqa: ASYNC110 - threads are at work, and nobody tells what they have done
                 await anyio.sleep(0.001)
 
@@ -316,47 +276,76 @@ class World:
             return
         if looked or events or journals:
             self.diary.append(f"{self.elapsed} looks: {', '.join(looked) or 'none'}")
-        self.diary += [f"  {each.kind} {each.appliance or ''}: {each.before or '-'} -> {each.after}" for each in events]
+        self.diary += [self._line(each) for each in events]
         done = []
         for journal in journals:
             kinds = Counter((each.appliance, each.kind) for each in journal.actions.values())
             listed = ", ".join(f"{name} {kind} x{n}" for (name, kind), n in sorted(kinds.items()))
             left = "" if journal.ended and not journal.left else ", not all of it"
-            done.append(f"  applied {journal.revision}: {listed or 'nothing'}{left}")
+            done.append(f"  applied {self._name(journal.revision or 'the folder')}: {listed or 'nothing'}{left}")
         self.diary += sorted(done)
+
+    def _line(self, event: Event) -> str:
+        before, after = self._name(event.before or "-"), self._name(event.after)
+        return f"  {event.kind} {event.appliance or ''}: {before} -> {after}"
+
+    def _name(self, revision: str) -> str:
+        return self.names.get(revision, revision)
+
+
+@dataclass
+class World(Fleet):
+    """A fleet whose desired state comes from commits that the test makes."""
+
+    source: Commits = field(default_factory=Commits)
+
+    def commit(self, revision: str) -> None:
+        """Make what lies in the folder the newest commit."""
+        self.source.offer(Reading.of(replace(load_desired(self.root), revision=revision)), revision)
+
+
+F = TypeVar("F", bound=Fleet)
 
 
 @asynccontextmanager
-async def running(world: World) -> AsyncIterator[World]:
+async def running(world: F) -> AsyncIterator[F]:
     """Have a loop run over a world; it is stopped at the end, as a signal would stop it."""
     with held(world.folder / "state") as memory:
-        loop, world.stop = world.loop_over(memory), Stop()
+        loop, world.stop, ended = world.loop_over(memory), Stop(), anyio.Event()
+
+        async def run() -> None:
+            await loop.run(world.stop)
+            ended.set()
+
         async with anyio.create_task_group() as group:
-            group.start_soon(loop.run, world.stop)
+            group.start_soon(run)
             try:
                 yield world
             finally:
                 world.stop.request("the test is over")
+                with anyio.fail_after(_PATIENCE):
+                    await ended.wait()
 
 
-def install(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
-    """Let the directory driver note its calls, and let the test do something before each."""
-    monkeypatch.setenv(VARIABLE, PASSPHRASE)
+def install(monkeypatch: pytest.MonkeyPatch, world: Fleet) -> None:
+    """Let the drivers note their calls, and let the test do something before each."""
+    for name, value in world.environment.items():
+        monkeypatch.setenv(name, value)
 
     @asynccontextmanager
     async def opened(configuration: StoreConfiguration, context: OpenContext) -> AsyncIterator[Driver]:
         world.calls[context.appliance, "open to change" if context.changes else "open to look"] += 1
-        async with DRIVER.open(configuration, context) as driver:
+        async with world.drivers[configuration.driver].open(configuration, context) as driver:
             yield _Noted(world, context.appliance, driver)  # type: ignore[misc]  # it has whatever the driver has
 
-    types: Mapping[str, object] = {"directory": replace(DRIVER, open=opened)}
+    types = {name: replace(each, open=opened) for name, each in world.drivers.items()}
     monkeypatch.setattr("reconciler.engine.stores.driver_types", lambda: types)
 
 
 class _Noted:
     """A driver whose calls are noted."""
 
-    def __init__(self, world: World, appliance: str, driver: Driver) -> None:
+    def __init__(self, world: Fleet, appliance: str, driver: Driver) -> None:
         self._world, self._appliance, self._driver = world, appliance, driver
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
@@ -371,4 +360,4 @@ class _Noted:
         return call
 
 
-__all__ = ["ALL", "DAY", "HOUR", "NOW", "RESYNC", "Commits", "World", "install", "running"]
+__all__ = ["ALL", "DAY", "HOUR", "NOW", "RESYNC", "Fleet", "World", "install", "running"]

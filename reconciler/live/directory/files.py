@@ -8,13 +8,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from reconciler.base.durable import TEMPORARY, sync_folder
-from reconciler.base.errors import FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,29 +24,6 @@ _POLL = 0.05
 def reason(error: OSError) -> str:
     """What the operating system says, without the path, which the sentence around it names."""
     return os.strerror(error.errno) if error.errno else str(error)
-
-
-def read_file(path: Path, most: int) -> bytes:
-    """The content of a regular file.
-
-    Args:
-        path: The file; symbolic links are not followed.
-        most: The largest size that is read, in bytes.
-
-    Raises:
-        FormatError: It is larger, or no regular file.
-        OSError: It cannot be read.
-    """
-    # O_NONBLOCK: a named pipe put in the file's place must not make us wait for a writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise FormatError("it is no regular file")
-        content = file.read(most + 1) if status.st_size <= most else None
-    if content is None or len(content) > most:
-        raise FormatError(f"it is larger than {most} bytes")
-    return content
 
 
 def publish(temporary: Path, path: Path) -> None:

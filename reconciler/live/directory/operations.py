@@ -48,13 +48,27 @@ _FACTORY_LIFETIME = dt.timedelta(days=3650)
 _CREATE = "make the store with `reconciler apply --create-stores`"
 
 
-class DirectoryStore:
-    """One certificate directory."""
+class StoreHeld(StoreUnreachable):
+    """Somebody else holds the directory: nothing was read, and nothing has happened."""
 
-    def __init__(self, root: Path, clock: Clock, reload_command: Sequence[str] = ()) -> None:
-        self._root = root
+
+class DirectoryStore:
+    """One certificate directory.
+
+    Args:
+        root: The directory.
+        clock: What the time is.
+        reload_command: Makes the front end load the directory anew.
+        patience: How long an operation waits for another process that holds the directory, in seconds.
+    """
+
+    def __init__(
+        self, root: Path, clock: Clock, reload_command: Sequence[str] = (), *, patience: float = LOCK_PATIENCE
+    ) -> None:
+        self.root = root
         self._clock = clock
         self._reload_command = tuple(reload_command)
+        self._patience = patience
 
     def observe(self) -> LiveStore:
         """Everything it holds. Changes nothing."""
@@ -145,11 +159,11 @@ class DirectoryStore:
             StoreUnreachable: Another process has been at work on it all the time, or it cannot be written.
         """
         with ExitStack() as held:
-            if self._root.is_dir():  # where there is none, whatever is asked of it says so
+            if self.root.is_dir():  # where there is none, whatever is asked of it says so
                 try:
-                    make_folder(self._root / STORE)
+                    make_folder(self.root / STORE)
                     held.enter_context(
-                        locked(self._root / RESERVED, exclusive=True, patience=LOCK_PATIENCE, given_up=given_up)
+                        locked(self.root / RESERVED, exclusive=True, patience=LOCK_PATIENCE, given_up=given_up)
                     )
                 except OSError as error:
                     raise self._busy_or(error, StoreUnreachable, "cannot be changed") from error
@@ -162,7 +176,7 @@ class DirectoryStore:
             StoreUnreachable: It cannot be read.
         """
         try:
-            return holds_files(self._root)
+            return holds_files(self.root)
         except OSError as error:
             raise StoreUnreachable(f"{self._shown} cannot be read: {reason(error)}", _remedy(error)) from error
 
@@ -184,41 +198,45 @@ class DirectoryStore:
             target.default = target.factory = certificate.fingerprint
 
         try:
-            self._root.parent.mkdir(parents=True, exist_ok=True)
-            make_folder(self._root)
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
         except OSError as error:
             raise ActionRefused(f"{self._shown} cannot be made: {reason(error)}", "check its path") from error
         self._change(edit, must_hold_certificates=False)
 
+    def not_waited_for(self) -> StoreUnreachable:
+        """What is told of something that nobody waits for any longer, while another process holds the directory."""
+        return StoreUnreachable(f"{self._shown} is held by another process", "apply again when it has finished")
+
     @property
     def _shown(self) -> str:
-        return f"the certificate directory {printable(str(self._root))}"
+        return f"the certificate directory {printable(str(self.root))}"
 
     def _look(self) -> Snapshot:
         with ExitStack() as held:
             try:
-                held.enter_context(locked(self._root / LOCK, exclusive=False, patience=LOCK_PATIENCE))
+                held.enter_context(locked(self.root / LOCK, exclusive=False, patience=self._patience))
             except OSError as error:
                 raise self._busy_or(error, StoreUnreachable, "cannot be read") from error
             return self._read()
 
     def _read(self) -> Snapshot:
-        snapshot = read_directory(self._root)
+        snapshot = read_directory(self.root)
         if not snapshot.entries:
             raise StoreUnreachable(f"{self._shown} holds no certificate that could be served", _CREATE)
         return snapshot
 
     def _change(self, edit: Callable[[Snapshot, Target], None], *, must_hold_certificates: bool = True) -> None:
-        if not self._root.is_dir():
+        if not self.root.is_dir():
             raise StoreUnreachable(f"{self._shown} does not exist", _CREATE)
         with ExitStack() as held:
             try:
-                make_folder(self._root / STORE)
-                held.enter_context(locked(self._root / LOCK, exclusive=True, patience=LOCK_PATIENCE))
-                prepare(self._root)
+                make_folder(self.root / STORE)
+                held.enter_context(locked(self.root / LOCK, exclusive=True, patience=self._patience))
+                prepare(self.root)
             except OSError as error:
                 raise self._busy_or(error, ActionRefused, "cannot be changed") from error
-            snapshot = self._read() if must_hold_certificates else read_directory(self._root)
+            snapshot = self._read() if must_hold_certificates else read_directory(self.root)
             target = Target.of(snapshot)
             try:
                 edit(snapshot, target)
@@ -226,7 +244,7 @@ class DirectoryStore:
                 raise ActionRefused(error.message, error.remedy) from error
             if target != Target.of(snapshot) or snapshot.reload_due:
                 commit(
-                    self._root,
+                    self.root,
                     steps_between(snapshot, target),
                     reload_due=snapshot.reload_due,
                     reload=lambda: run_reload(self._reload_command),
@@ -234,12 +252,12 @@ class DirectoryStore:
 
     def _busy_or(self, error: OSError, otherwise: type[StoreError], what: str) -> StoreError:
         if isinstance(error, TimeoutError):
-            return StoreUnreachable(
+            return StoreHeld(
                 f"{self._shown} has been held by another process for {LOCK_PATIENCE:g} seconds",
                 "wait until it has finished, and run again",
             )
         if isinstance(error, InterruptedError):
-            return StoreUnreachable(f"{self._shown} is held by another process", "apply again when it has finished")
+            return self.not_waited_for()
         return otherwise(f"{self._shown} {what}: {reason(error)}", _remedy(error))
 
 

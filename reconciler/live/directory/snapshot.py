@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 from pydantic import Field, ValidationError
 
+from reconciler.base.durable import read_file
 from reconciler.base.errors import FormatError, StoreUnreachable, StoreUnrecognised
 from reconciler.base.references import Model
 from reconciler.base.text import printable
-from reconciler.live.directory.files import read_file, reason
+from reconciler.live.directory.files import reason
 from reconciler.live.directory.servable import ServableFile, read_certificate, read_request, read_servable
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from reconciler.live.driver import DriverType
 from reconciler.pki.names import normalize_dns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Hashable
 
     from reconciler.live.driver import Check, Driver, OpenContext
 
@@ -86,6 +86,10 @@ class WebConfiguration(StoreConfiguration):
     def place(self) -> str:
         """`web`, and the address of the interface."""
         return f"{self.driver} {self.url}"
+
+    def located(self, root: str, resolve: Callable[[str], Hashable]) -> Hashable:  # noqa: ARG002 - it is no path
+        """The address of the interface, whoever signs in."""
+        return self.driver, self.url
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from reconciler.base.errors import ActionRefused, EffectUnknown, StoreUnreachable
 from reconciler.live.directory import DRIVER, DirectoryConfiguration, create_store, operations, reload
 from reconciler.live.directory.files import locked
+from reconciler.live.directory.operations import DirectoryStore
 from reconciler.live.driver import ExistingKey, ExportOptions, OpenContext, Upload
 from reconciler.live.store import Origin
 from reconciler.pki.reading import read
@@ -314,9 +315,9 @@ def test_friendly_names_of_what_is_gone_are_forgotten(tmp_path: Path) -> None:
 # Locks
 
 
-def test_store_held_by_another_process_is_unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "LOCK_PATIENCE", 0.2)
-    store = new_store(tmp_path)
+def test_store_held_by_another_process_is_unreachable(tmp_path: Path) -> None:
+    new_store(tmp_path)
+    store = DirectoryStore(tmp_path, lambda: NOW, patience=0.2)
     code = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code, tmp_path / ".store/lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
