@@ -1,7 +1,7 @@
 """The dry run over a fleet behind the /appliance interface, next to what waiting for the network costs at least.
 
-`python -m tests.bench.web FOLDER` plays the appliances in a process of its own, each reply late by the same time. The
-ideal is then requests x latency / concurrency: it takes no processor time at all, on either side.
+`python -m tests.bench.web FOLDER SECONDS` plays the appliances in a process of its own, each reply so late. The ideal
+is then requests x latency / concurrency: it takes no processor time at all, on either side.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LATENCY = 0.05
 CONCURRENCY = OperatorSettings().concurrency
 CERTIFICATES_EACH = 5
 _ACCOUNT = Account("admin", "only a measurement")
-_PASSPHRASE = b"only a measurement"
+PASSPHRASE = b"only a measurement"
 _APPLIANCE = """\
 hostname: {name}.example.com
 platform: virtual
@@ -104,7 +104,7 @@ def make_fleet(folder: Path, appliances: int, now: dt.datetime) -> None:
         "fleet.yaml": b"policy: {keys: [ec-p256]}\n",
         "certificates/fleet.yaml": _CERTIFICATE.encode(),
         "certificates/fleet/leaf.pem": current.pem(),
-        "certificates/fleet/key.pem": current.key_pem(_PASSPHRASE),
+        "certificates/fleet/key.pem": current.key_pem(PASSPHRASE),
         "certificates/fleet/chain.pem": write_pem(current.chain),
     }
     names = [f"a{number:03}" for number in range(appliances)]
@@ -117,7 +117,7 @@ def make_fleet(folder: Path, appliances: int, now: dt.datetime) -> None:
     first = DirectoryStore(stores / names[0], lambda: now)
     first.create(FACTORY_NAME)
     for each in (current, other):
-        first.import_(Upload(each.pkcs12(_PASSPHRASE), _PASSPHRASE))
+        first.import_(Upload(each.pkcs12(PASSPHRASE), PASSPHRASE))
     for certificate in current.chain:
         first.import_(Upload(certificate.der))
     first.set_default(current.certificate.fingerprint)
@@ -128,15 +128,25 @@ def make_fleet(folder: Path, appliances: int, now: dt.datetime) -> None:
 
 def measure(folder: Path, rounds: int) -> list[Round]:
     """Plan again and again, while another process plays the appliances."""
-    lab = folder / "lab"
-    environment = {
+    with played(folder, LATENCY) as appliances:
+        return [_plan(folder / "desired-state", environment(folder), appliances) for _ in range(rounds)]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The environment that leads the program to the appliances."""
+    return {
         **os.environ,
-        VARIABLE: str(lab / "operator.yaml"),
+        VARIABLE: str(folder / "lab/operator.yaml"),
         USERNAME: _ACCOUNT.username,
         PASSWORD: _ACCOUNT.password,
+        "BENCH_PASSPHRASE": PASSPHRASE.decode(),
     }
-    with _played(folder) as appliances:
-        return [_plan(folder / "desired-state", environment, appliances) for _ in range(rounds)]
+
+
+def may_apply(folder: Path) -> None:
+    """Let the loop apply, while the appliances are played: their operator settings are there only then."""
+    with (folder / "lab/operator.yaml").open("a") as file:
+        file.write("watch: {mode: apply}\n")
 
 
 def _plan(desired_state: Path, environment: dict[str, str], appliances: subprocess.Popen[str]) -> Round:
@@ -152,31 +162,32 @@ def _plan(desired_state: Path, environment: dict[str, str], appliances: subproce
     assert process.returncode == 0, told
     processor = usage.ru_utime + usage.ru_stime
     last = told.rstrip().rpartition("\n")[2]
-    return Round(seconds, processor, usage.ru_maxrss / 1024, int(_ask(appliances)), last)
+    return Round(seconds, processor, usage.ru_maxrss / 1024, requests(appliances), last)
 
 
 @contextmanager
-def _played(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "tests.bench.web", str(folder)]
+def played(folder: Path, latency: float) -> Iterator[subprocess.Popen[str]]:
+    """Have another process play the appliances, each reply late by so many seconds."""
+    command = [sys.executable, "-m", "tests.bench.web", str(folder), str(latency)]
     root = Path(__file__).parents[2]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
     try:
-        assert _ask(process) == "0"
+        assert requests(process) == 0
         yield process
     finally:
         process.communicate()
 
 
-def _ask(appliances: subprocess.Popen[str]) -> str:
+def requests(appliances: subprocess.Popen[str]) -> int:
     """How many requests the appliances have got since they were last asked."""
     assert appliances.stdin
     assert appliances.stdout
     appliances.stdin.write("\n")
     appliances.stdin.flush()
-    return appliances.stdout.readline().strip()
+    return int(appliances.stdout.readline())
 
 
-async def play(folder: Path) -> None:
+async def play(folder: Path, latency: float) -> None:
     """Play the appliances until nobody asks any more."""
     lab = make_lab(
         folder / "desired-state",
@@ -188,7 +199,7 @@ async def play(folder: Path) -> None:
     )
     async with serve(*lab.appliances):
         for each in lab.appliances:
-            each.faults.switch(Fault(FaultKind.LATENCY, seconds=LATENCY))
+            each.faults.switch(Fault(FaultKind.LATENCY, seconds=latency))
         lab.write_files()
         while await to_thread.run_sync(sys.stdin.readline):
             sys.stdout.write(f"{sum(len(each.requests) for each in lab.appliances)}\n")
@@ -198,4 +209,4 @@ async def play(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(play, Path(sys.argv[1]))
+    anyio.run(play, Path(sys.argv[1]), float(sys.argv[2]))
