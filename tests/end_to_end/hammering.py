@@ -91,7 +91,7 @@ def visits(
 
 
 @contextmanager
-def hammering(asked: Sequence[Sequence[Visit]]) -> Iterator[Tally]:
+def hammering(asked: Sequence[Sequence[Visit]], pause: float = _PAUSE) -> Iterator[Tally]:
     """Have clients come until the block ends: to each group one after the other, to the groups at once."""
     tally, ended = Tally(), threading.Event()
 
@@ -104,7 +104,7 @@ def hammering(asked: Sequence[Sequence[Visit]]) -> Iterator[Tally]:
                 tally.handshakes[each] += 1
                 if wrong:
                     tally.problems.append(wrong)
-                time.sleep(_PAUSE)
+                time.sleep(pause)
 
     threads = [threading.Thread(target=hammer, args=(group,)) for group in asked]
     for each in threads:

@@ -130,8 +130,10 @@ def directory_site(program: Program, folder: Path, files: Mapping[str, str], *na
 
 
 @contextmanager
-def played_site(program: Program, folder: Path, files: Mapping[str, str], *names: str) -> Iterator[Site]:
-    """A site on simulated appliances, worked on one after the other."""
+def played_site(
+    program: Program, folder: Path, files: Mapping[str, str], *names: str, options: Sequence[str] = ()
+) -> Iterator[Site]:
+    """A site on simulated appliances, worked on one after the other; `options` are those of the lab."""
     root, lab = folder / "desired-state", folder / "lab"
     operator = lab / "operator.yaml"
     site = Site(
@@ -145,7 +147,8 @@ def played_site(program: Program, folder: Path, files: Mapping[str, str], *names
         beside=(lab / "known-appliances", operator),
     )
     site.declare({**files, **{path: text for name in names for path, text in appliance(name).items()}})
-    with playing(root, lab) as played:
+    with playing(root, lab, *options) as played:
+        site.ports = {name: played.port(f"{name}.example.com:443") for name in names}
         site.environ = {**played.environ, SECRET: PASSPHRASE.decode()}
         operator.write_text(operator.read_text() + "concurrency: 1\n")
         yield site

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from reconciler.apply import journal
 from reconciler.apply.journal import WrittenJournal
+from reconciler.base import durable
 from reconciler.cli.main import main
 from reconciler.live.directory import commit, files, operations, reload
 from reconciler.live.web.transport import InterfaceTransport
@@ -169,8 +170,8 @@ class _Os:
             _die()
         return os.write(descriptor, content)
 
-    def fdopen(self, descriptor: int, mode: str, buffering: int = -1) -> Any:  # noqa: ANN401 - a file, more or less
-        return _File(self, descriptor) if mode == "wb" else os.fdopen(descriptor, mode, buffering)
+    def fdopen(self, descriptor: int, mode: str, **more: Any) -> Any:  # noqa: ANN401 - a file, more or less
+        return _File(self, descriptor) if mode == "wb" else os.fdopen(descriptor, mode, **more)
 
 
 @dataclass
@@ -193,7 +194,7 @@ class _File:
 def _kill_at_file(number: int) -> None:
     countdown = _Countdown(number)
     system = _Os(countdown)
-    for module in (files, commit, journal):
+    for module in (durable, files, commit, journal):
         module.os = system  # type: ignore[attr-defined]
 
     def reloading(command: Sequence[str]) -> None:

@@ -155,12 +155,10 @@ def test_who_waits_for_another_apply_does_nothing(site: Site, number: signal.Sig
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_before_anything_has_begun_nothing_is_done(site: Site, number: signal.Signals, code: int) -> None:
     before = site.observe()
-    with applying(site) as process:
-        with held(site.stores / "east-1" / LOCK) as is_awaited:
-            until(is_awaited)
-            os.killpg(process.pid, number)
-            time.sleep(0.1)
-        _, err = process.communicate(timeout=60)
+    with applying(site) as process, held(site.stores / "east-1" / LOCK):
+        until(lambda: len(list(Path(f"/proc/{process.pid}/task").iterdir())) > 1)  # in a thread it tries to look
+        os.killpg(process.pid, number)
+        _, err = process.communicate(timeout=60)  # it does not wait for the other one to end
     assert process.returncode == code
     assert "Traceback" not in err
     assert site.observe() == before
