@@ -16,7 +16,7 @@ from reconciler.base.durable import TEMPORARY, write_new
 from reconciler.base.errors import ActionRefused, EffectUnknown
 from reconciler.base.text import printable
 from reconciler.live.directory.change import Link, Unlink, Write, changes_serving
-from reconciler.live.directory.files import make_folder, publish, reason, sweep, unlink
+from reconciler.live.directory.files import make_folder, publish, reason, shown, sweep, unlink
 from reconciler.live.directory.snapshot import CERTIFICATES, RELOAD_DUE, REQUESTS, STORE
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def commit(root: Path, steps: Sequence[Step], *, reload_due: bool, reload: Calla
             reload()
             unlink(root / RELOAD_DUE)
     except OSError as error:
-        raise EffectUnknown(f"the change of {_shown(root)} broke off: {reason(error)}", _OBSERVE) from error
+        raise EffectUnknown(f"the change of {shown(root)} broke off: {reason(error)}", _OBSERVE) from error
 
 
 def _stage(root: Path, steps: Sequence[Step]) -> list[Path | None]:
@@ -96,7 +96,7 @@ def _stage(root: Path, steps: Sequence[Step]) -> list[Path | None]:
         if isinstance(error, ActionRefused):
             raise
         raise ActionRefused(
-            f"nothing can be written to {_shown(root)}: {reason(error)}",
+            f"nothing can be written to {shown(root)}: {reason(error)}",
             "check permissions and free space; nothing was changed",
         ) from error
     return staged
@@ -116,7 +116,3 @@ def _try(temporary: Path, path: str) -> None:
             f"a TLS front end would not load {printable(path)} with its chain and key: OpenSSL says {why!r}",
             "use certificates, in the chain as well, with keys and signatures of today's strength",
         ) from error
-
-
-def _shown(root: Path) -> str:
-    return f"the certificate directory {printable(str(root))}"

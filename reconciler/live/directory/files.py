@@ -13,12 +13,18 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from reconciler.base.durable import TEMPORARY, sync_folder
+from reconciler.base.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _POLL = 0.05
+
+
+def shown(root: Path) -> str:
+    """A certificate directory in a sentence, with the shortest path that its name comes to."""
+    return f"the certificate directory {printable(os.path.normpath(root))}"
 
 
 def reason(error: OSError) -> str:

@@ -12,7 +12,7 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
 
-from reconciler.base.text import printable
+from reconciler.live.directory.files import shown
 from reconciler.live.directory.operations import StoreHeld
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Looks:
         """
         if any(each.is_given_up and each.root == root for each in tuple(self._begun)):
             raise StoreHeld(
-                f"an earlier look at the certificate directory {printable(str(root))} has not ended yet",
+                f"an earlier look at {shown(root)} has not ended yet",
                 "see whether its file system answers",
             )
         this = _Look(root)

@@ -15,7 +15,7 @@ from reconciler.base.text import printable
 from reconciler.live.directory.change import Target, steps_between
 from reconciler.live.directory.commit import commit, prepare
 from reconciler.live.directory.export import export
-from reconciler.live.directory.files import locked, make_folder, reason
+from reconciler.live.directory.files import locked, make_folder, reason, shown
 from reconciler.live.directory.importing import take
 from reconciler.live.directory.reload import run_reload
 from reconciler.live.directory.servable import ServableFile, load_key
@@ -178,7 +178,7 @@ class DirectoryStore:
         try:
             return holds_files(self.root)
         except OSError as error:
-            raise StoreUnreachable(f"{self._shown} cannot be read: {reason(error)}", _remedy(error)) from error
+            raise StoreUnreachable(f"{shown(self.root)} cannot be read: {reason(error)}", _remedy(error)) from error
 
     def create(self, factory_name: str) -> None:
         """Make the store, with its factory certificate as the default.
@@ -190,7 +190,7 @@ class DirectoryStore:
         def edit(snapshot: Snapshot, target: Target) -> None:
             if snapshot.entries:
                 raise ActionRefused(
-                    f"{self._shown} holds certificates already", "use it as it is, or choose another path"
+                    f"{shown(self.root)} holds certificates already", "use it as it is, or choose another path"
                 )
             key, subject = create_key("ec-p256"), distinguished_name([("CN", factory_name)])
             certificate = self_signed(key, subject, (), self._clock(), _FACTORY_LIFETIME)
@@ -201,16 +201,12 @@ class DirectoryStore:
             self.root.parent.mkdir(parents=True, exist_ok=True)
             make_folder(self.root)
         except OSError as error:
-            raise ActionRefused(f"{self._shown} cannot be made: {reason(error)}", "check its path") from error
+            raise ActionRefused(f"{shown(self.root)} cannot be made: {reason(error)}", "check its path") from error
         self._change(edit, must_hold_certificates=False)
 
     def not_waited_for(self) -> StoreUnreachable:
         """What is told of something that nobody waits for any longer, while another process holds the directory."""
-        return StoreUnreachable(f"{self._shown} is held by another process", "apply again when it has finished")
-
-    @property
-    def _shown(self) -> str:
-        return f"the certificate directory {printable(str(self.root))}"
+        return StoreUnreachable(f"{shown(self.root)} is held by another process", "apply again when it has finished")
 
     def _look(self) -> Snapshot:
         with ExitStack() as held:
@@ -223,12 +219,12 @@ class DirectoryStore:
     def _read(self) -> Snapshot:
         snapshot = read_directory(self.root)
         if not snapshot.entries:
-            raise StoreUnreachable(f"{self._shown} holds no certificate that could be served", _CREATE)
+            raise StoreUnreachable(f"{shown(self.root)} holds no certificate that could be served", _CREATE)
         return snapshot
 
     def _change(self, edit: Callable[[Snapshot, Target], None], *, must_hold_certificates: bool = True) -> None:
         if not self.root.is_dir():
-            raise StoreUnreachable(f"{self._shown} does not exist", _CREATE)
+            raise StoreUnreachable(f"{shown(self.root)} does not exist", _CREATE)
         with ExitStack() as held:
             try:
                 make_folder(self.root / STORE)
@@ -253,12 +249,12 @@ class DirectoryStore:
     def _busy_or(self, error: OSError, otherwise: type[StoreError], what: str) -> StoreError:
         if isinstance(error, TimeoutError):
             return StoreHeld(
-                f"{self._shown} has been held by another process for {LOCK_PATIENCE:g} seconds",
+                f"{shown(self.root)} has been held by another process for {LOCK_PATIENCE:g} seconds",
                 "wait until it has finished, and run again",
             )
         if isinstance(error, InterruptedError):
             return self.not_waited_for()
-        return otherwise(f"{self._shown} {what}: {reason(error)}", _remedy(error))
+        return otherwise(f"{shown(self.root)} {what}: {reason(error)}", _remedy(error))
 
 
 def _live_store(snapshot: Snapshot) -> LiveStore:

@@ -28,7 +28,7 @@ from reconciler.base.durable import read_file
 from reconciler.base.errors import FormatError, StoreUnreachable, StoreUnrecognised
 from reconciler.base.references import Model
 from reconciler.base.text import printable
-from reconciler.live.directory.files import reason
+from reconciler.live.directory.files import reason, shown
 from reconciler.live.directory.servable import ServableFile, read_certificate, read_request, read_servable
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class _Reader:
                 names = {each.name: each.is_symlink() for each in found if _is_looked_at(each)}
         except OSError as error:
             raise StoreUnreachable(
-                f"the certificate directory {printable(str(self._root))} cannot be read: {reason(error)}",
+                f"{shown(self._root)} cannot be read: {reason(error)}",
                 "check the store's path and permissions, or make the store with `reconciler apply --create-stores`",
             ) from error
         loaded = [name for name in names if _is_loaded(name)]
@@ -279,11 +279,11 @@ class _Reader:
         return None
 
     def _unrecognised(self) -> StoreUnrecognised:
-        shown = self._problems[:_MOST_SHOWN]
-        more = len(self._problems) - len(shown)
+        told = self._problems[:_MOST_SHOWN]
+        more = len(self._problems) - len(told)
         return StoreUnrecognised(
-            f"the certificate directory {printable(str(self._root))} holds what no front end would load: "
-            + "; ".join([*shown, f"and {more} more"] if more else shown),
+            f"{shown(self._root)} holds what no front end would load: "
+            + "; ".join([*told, f"and {more} more"] if more else told),
             "replace each by a PEM file of certificate, chain and unencrypted key, or move it out of the directory",
         )
 

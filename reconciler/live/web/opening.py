@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import ssl
 from contextlib import ExitStack, asynccontextmanager
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import httpx
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from reconciler.base.errors import StoreUnreachable
 from reconciler.base.secrets import resolve
@@ -111,7 +112,8 @@ async def _reserved(configuration: WebConfiguration, context: OpenContext) -> As
             file = known.with_name(f"{known.name}.{place}.lock")
             lock = locked(file, exclusive=True, patience=_LOCK_PATIENCE, given_up=context.given_up)
             try:
-                await to_thread.run_sync(held.enter_context, lock)
+                # Whoever waits here does so in a thread, which is not to be one that others need.
+                await to_thread.run_sync(held.enter_context, lock, limiter=CapacityLimiter(math.inf))
             except TimeoutError as error:
                 problem = f"another apply has been at work on {place} for {_LOCK_PATIENCE:g} seconds"
                 raise StoreUnreachable(problem, "wait until it has finished, and run again") from error
