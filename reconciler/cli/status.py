@@ -61,6 +61,7 @@ def _loop(desired_state: Path, settings: OperatorSettings) -> tuple[LoopStatus |
     """The loop over this desired state, and what it last knew, by appliance; nothing where there is none."""
     from reconciler.report.status import LoopStatus, Reconciliation
     from reconciler.watch.memory import at_work, memory_folder, read_watched
+    from reconciler.watch.model import shown
     from reconciler.watch.sources import place_of
 
     try:
@@ -88,5 +89,5 @@ def _loop(desired_state: Path, settings: OperatorSettings) -> tuple[LoopStatus |
             mode=each.mode,
             looked_at=each.looked_at,
         )
-        for each in watched.appliances
+        for each in shown(watched).appliances
     }

@@ -88,7 +88,7 @@ class Stopping:
         self.anew = False
         self._read_settings = read_settings
         # Whoever started it at a terminal has gone when that hangs up, and does not ask for anything.
-        self._heeds_hangup = not sys.stdin.isatty()
+        self._heeds_hangup = sys.stdin is None or not sys.stdin.isatty()
 
     async def heed(self, stop: Stop, notifier: Notifier, *, task_status: TaskStatus[None]) -> None:
         """Have the loop end where a signal asks for it."""
@@ -113,7 +113,7 @@ class Stopping:
         try:
             self._read_settings()
         except ReconcilerError as error:
-            _say(f"it goes on with the settings that it has: {error}")
+            _say(f"it goes on with the settings that it has: {' '.join(str(error).split())}")
             return False
         return True
 

@@ -305,10 +305,13 @@ def _make_folder(folder: Path) -> list[Path]:
 
 
 def _write(temporary: Path, content: bytes, path: Path) -> None:
-    """Write a file under another name, with the rights that the one has whose place it takes."""
-    write_new(temporary, content, 0o666)
-    if path.exists():
-        temporary.chmod(path.stat().st_mode & 0o777)
+    """Write a file under another name, with the rights that the one has whose place it takes, and never with more."""
+    if not path.exists():
+        write_new(temporary, content, 0o666)
+        return
+    rights = path.stat().st_mode & 0o777
+    write_new(temporary, content, rights)
+    temporary.chmod(rights)  # the process may take some away from every new file
 
 
 def _undo(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from reconciler.rules import shared_stores
@@ -16,7 +19,16 @@ if TYPE_CHECKING:
     from reconciler.engine.operator import OperatorSettings
 
 PATIENCE = 5.0
-"""Seconds that the file system is given to say which paths are the same; then what they say is gone by."""
+"""Seconds that the file system is given to say which paths are the same, and once more for those that one held up."""
+
+# What a check remembers for the next one, for as long as the program runs, so that a path that hangs costs one wait and
+# one thread, however often is checked, and an alias that was found stays found. Each access is one step that no other
+# thread can come between; only who asks takes turns, so that all that is still asked of then has been given up.
+_TURN = threading.Lock()
+_TOLD: dict[str, Hashable] = {}
+"""What the file system last told the place of a path by."""
+_ASKED: set[str] = set()
+"""The paths of which it is being asked."""
 
 
 def aliases(state: DesiredState, settings: OperatorSettings) -> tuple[Finding, ...]:
@@ -35,18 +47,38 @@ def aliases(state: DesiredState, settings: OperatorSettings) -> tuple[Finding, .
 
 
 def _real(paths: Iterable[str]) -> Mapping[str, Hashable]:
-    """What the file system tells the places of some paths by; without those on which it does not answer."""
-    found: dict[str, Hashable] = {}
+    """What the file system tells the places of paths by, or told last where it does not answer."""
+    with _TURN:
+        left = deque(path for path in dict.fromkeys(paths) if path not in _ASKED)
+        _ask(left, 1)
+        _ask(left, len(left))  # what one of them holds up is asked apart
+        return _TOLD.copy()
 
-    def ask() -> None:
-        for path in paths:
-            found[path] = _place(path)
 
-    # A dead mount can hold a thread for ever: the program neither waits for it nor fails to end because of it.
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(PATIENCE)
-    return found.copy()
+def _ask(left: deque[str], threads: int) -> None:
+    """Ask of paths in so many threads at most, and wait for the answers as long as there is patience."""
+    asking: list[threading.Thread] = []
+    with suppress(RuntimeError):  # no more threads are to be had: the rest is asked of at the next check
+        while left and len(asking) < threads:
+            # A dead mount can hold a thread for ever: the program neither waits for it nor fails to end because of it.
+            thread = threading.Thread(target=_answer, args=(left,), daemon=True)
+            thread.start()
+            asking.append(thread)
+    until = time.monotonic() + PATIENCE
+    for thread in asking:
+        thread.join(max(0.0, until - time.monotonic()))
+
+
+def _answer(left: deque[str]) -> None:
+    """Ask of one path after another, until none is left."""
+    with suppress(IndexError):
+        while True:
+            path = left.popleft()
+            _ASKED.add(path)
+            try:
+                _TOLD[path] = _place(path)
+            finally:
+                _ASKED.discard(path)
 
 
 def _place(path: str) -> Hashable:

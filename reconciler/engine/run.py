@@ -197,6 +197,7 @@ def plan_observed(
     as_of: dt.datetime | None = None,
     only: frozenset[str] | None = None,
     allow_removals: int | None = None,
+    removed: Mapping[str, int] | None = None,
     checked: Checked | None = None,
 ) -> Planned:
     """Plan from what was observed. Asks nobody.
@@ -209,6 +210,7 @@ def plan_observed(
         as_of: The same, where it is not the present one.
         only: Names of the appliances to plan; None for all.
         allow_removals: Overrides the policy's ceiling on removals.
+        removed: How many removals of late use up a part of that ceiling already, by appliance.
         checked: What the rules say of the desired state, where that is known already; None to check them now.
     """
     checked = checked or check_rules(state, now, settings)
@@ -220,6 +222,7 @@ def plan_observed(
         checked.stopped,
         only,
         allow_removals,
+        removed or {},
         {name: each.place for name, each in settings.stores.items()},
     )
     planning = make_plan(fleet, now, as_of=as_of)

@@ -58,6 +58,7 @@ class Fleet:
         stopped: What those findings keep from being planned.
         only: Appliances to plan; None for all.
         allow_removals: Overrides the policy's ceiling.
+        removed: How many removals of late use up a part of that ceiling already, by appliance.
         places: The store that is meant by each appliance, where that is another one than it declares.
     """
 
@@ -68,6 +69,7 @@ class Fleet:
     stopped: Stopped
     only: frozenset[str] | None = None
     allow_removals: int | None = None
+    removed: Mapping[str, int] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -206,7 +208,7 @@ class _Planner:
         retired = frozenset(each.sha256 for each in declared.model.retired)
         own = tuple(targets[each] for each in state.certificates_of(name) if each in targets)
         keep = declared.model.undeclared == "keep"
-        ceiling = self.fleet.allow_removals
+        ceiling = state.policy.removals_at_most if self.fleet.allow_removals is None else self.fleet.allow_removals
         of_site = {each.name: self._supply(each, name) for each in targets.values()}
         supplies = {each.name: of_site[each.name] for each in own}
         awaited = {
@@ -224,7 +226,7 @@ class _Planner:
             classes=classify(store, world.entries, own, retired, keep=keep),
             protected=ProtectedNames(state.protected_names(name), state.hostname_without_sni(name)),
             judge=Judge(state.clients(name), self.now, self._chains),
-            removals_at_most=state.policy.removals_at_most if ceiling is None else ceiling,
+            removals_at_most=max(ceiling - self.fleet.removed.get(name, 0), 0),
             supplies=supplies,
             standings=standings(store.requests, targets.values(), awaited, retired),
             neighbours={

@@ -51,11 +51,14 @@ def shared_stores(
         if location is not None:
             by_location[location].append(state.appliances[name])
     for group in by_location.values():
-        for appliance in group if len(group) > 1 else ():
-            others = tuple(f"{each.name} ({each.position('store')})" for each in group if each is not appliance)
+        if len(group) == 1:
+            continue
+        named = tuple(f"{each.name} ({each.position('store')})" for each in group)
+        for index, appliance in enumerate(group):
+            others = listed(named[:index] + named[index + 1 :])
             yield found(
                 SAME_STORE,
-                f"its store is that of {listed(others)} too{how}, so one would remove what is declared for another",
+                f"its store is that of {others} too{how}, so one would remove what is declared for another",
                 "give each appliance a store of its own, or declare the appliance once",
                 position=appliance.position("store"),
                 about=appliance.about,

@@ -92,5 +92,7 @@ def _why(appliance: WatchedAppliance) -> str:
     """Why its health is what it is, in one sentence."""
     if appliance.suspended:
         return appliance.suspended
-    wrong = (each for each in appliance.conditions if each.status is Truth.FALSE)
-    return next((each.message for each in wrong if each.message), "")
+    wrong = [each for each in appliance.conditions if each.status is Truth.FALSE and each.message]
+    # That it is out of sync alone makes nothing worse than Progressing.
+    wrong.sort(key=lambda each: each.type is ConditionType.IN_SYNC)
+    return wrong[0].message if wrong else ""

@@ -54,6 +54,11 @@ def concerned(old: DesiredState, new: DesiredState) -> frozenset[str]:
     return frozenset(name for group in together(new) if not touched.isdisjoint(group) for name in group)
 
 
+def alike(one: DesiredState, other: DesiredState) -> bool:
+    """Whether two desired states say the same: they may differ in wording, and in files that nothing refers to."""
+    return one.policy == other.policy and one.findings == other.findings and not _changed(one, other)
+
+
 def errors_of(state: DesiredState, findings: Iterable[Finding]) -> Mapping[str, tuple[Finding, ...]]:
     """Errors by the appliances that they concern. One whose own file is broken is among these, though not declared."""
     return by_appliance(state, (each for each in findings if each.severity is Severity.ERROR))

@@ -3,7 +3,7 @@
 Nothing here keeps the loop waiting or fails it. What is posted is what somebody may have to act on: changes of an
 appliance's sync and health, of the source, and applies. Conditions are the detail of these, and are in the log only. A
 webhook that does not take an event is asked again for a quarter of an hour, in which the events after it wait in their
-order; what does not fit into the queue is lost, and counted.
+order; what does not fit into the queue is lost, and so is what still waits when the loop has ended. Both are counted.
 """
 
 from __future__ import annotations
@@ -147,16 +147,22 @@ class Webhook:
         self._news.set()
 
     async def run(self) -> None:
-        """Post what comes."""
-        async with httpx.AsyncClient(timeout=_SILENCE, trust_env=False) as client:
-            while self._waiting or not self._closed:
-                while self._waiting:
-                    await self._deliver(client, self._waiting[0])
-                    self._waiting.popleft()
-                self._count()
-                self._news = anyio.Event()
-                if not self._closed:
-                    await self._news.wait()
+        """Post what comes. What waits when this ends, or is ended, is lost."""
+        try:
+            async with httpx.AsyncClient(timeout=_SILENCE, trust_env=False) as client:
+                while self._waiting or not self._closed:
+                    while self._waiting:
+                        await self._deliver(client, self._waiting[0])
+                        self._waiting.popleft()
+                    if not self._failing:
+                        self._count()
+                    self._news = anyio.Event()
+                    if not self._closed:
+                        await self._news.wait()
+        finally:
+            self._lost += len(self._waiting)
+            self._waiting.clear()
+            self._count()
 
     async def _deliver(self, client: httpx.AsyncClient, body: str) -> None:
         """Post an event, again and again where that makes sense."""
@@ -199,8 +205,8 @@ class Webhook:
         self._failing = bool(why)
 
     def _count(self) -> None:
-        """Say, when nothing waits any more and it works, how many did not reach it meanwhile."""
-        if self._lost > self._told and not self._failing:
+        """Say how many did not reach it since that was said last."""
+        if self._lost > self._told:
             _log.warning("%s did not reach the webhook", counted(self._lost - self._told, "event"))
             self._told, self._full = self._lost, False
 

@@ -1,4 +1,4 @@
-"""One `git fetch` of a branch that is followed, into a reference of our own. It ends in time, whatever the remote does.
+"""`git fetch` of a branch that is followed, into references of our own. It ends in time, whatever the remote does.
 
 Git works through children, as `ssh`, `git-remote-https` and `git index-pack`. Where a remote falls silent these outlive
 it, and hold on to its streams. So git gets a session of its own, which is ended as a whole.
@@ -13,8 +13,10 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from anyio import from_thread
 
 from reconciler.base.clock import system_clock
 from reconciler.base.errors import UnreadableInput
@@ -31,45 +33,53 @@ NEED_GIT = "name a folder in a clone of the repository, or leave out `follow` un
 PATIENCE = 120.0
 """Seconds that a remote may take."""
 _GLANCE = 0.2
-"""Seconds between two looks at whether the fetch has been given up."""
-_MERCY = 3.0
+"""Seconds between two looks at whether anybody still waits for the fetch."""
+_MERCY = 2.0
 """Seconds that git has to end in by itself, which takes its locks along, before it is killed."""
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _REMEDY = "it is asked again; see whether `git fetch` works in the clone for whoever runs the reconciler"
 
 
-class Fetch:
-    """One fetch, which can be given up from another thread."""
+class Followed:
+    """A branch that is followed, in the clone.
+
+    Two references of our own stand for it: one to what was fetched last, and one to what was accepted last, which keeps
+    that commit in the clone whatever becomes of the branch. Their names are quoted: git cannot hold `release` beside
+    `release/1`, and one may be followed after the other.
+    """
 
     def __init__(self, path: Path, follow: Follow) -> None:
         self._path, self._remote, self._branch = path, follow.remote, follow.branch
-        self._given_up = Event()
+        name = f"{quote(follow.remote, safe='')}/{quote(follow.branch, safe='')}"
+        self._fetched, self._accepted = f"refs/reconciler/fetched/{name}", f"refs/reconciler/accepted/{name}"
 
-    def end(self) -> None:
-        """Have it end soon, if it runs; this does not wait until it has."""
-        self._given_up.set()
-
-    def run(self) -> tuple[str, str | None]:
-        """Fetch.
+    def fetch(self) -> tuple[str, str | None]:
+        """Fetch, in a worker thread of AnyIO. Where nobody waits for it any longer it ends git, and then itself.
 
         Returns:
-            The id of the commit; and that of the one before, if the new one does not follow on from it.
+            The id of the commit; and that of the one accepted last, if the new one does not follow on from it.
 
         Raises:
-            UnreadableInput: The remote cannot be asked, takes too long, or has no such branch; or this was given up.
+            UnreadableInput: The remote cannot be asked, takes too long, or has no such branch.
         """
-        own = f"refs/reconciler/{self._remote}/{self._branch}"
         with open_repository(self._path, NEED_GIT) as repository:
-            before = repository.git.for_each_ref("--format=%(objectname)", "--", own)
-            _unlock(repository, own)
+            for own in (self._fetched, self._accepted):
+                _unlock(repository, own)
             unfinished = _unfinished(repository)
             try:
-                self._fetch(repository, f"+refs/heads/{self._branch}:{own}")
-            except UnreadableInput:
+                self._fetch(repository, f"+refs/heads/{self._branch}:{self._fetched}")
+            except BaseException:
                 _tidy(_unfinished(repository) - unfinished)
                 raise
-            commit = resolve(repository, own)
+            commit = resolve(repository, self._fetched)
+            before = repository.git.for_each_ref("--format=%(objectname)", "--", self._accepted)
             return commit, None if _follows(repository, before, commit) else before
+
+    def accept(self, commit: str) -> None:
+        """Remember a commit as the one from which the branch is to go on."""
+        with open_repository(self._path, NEED_GIT) as repository:
+            # Where that fails, as on a full disk, this commit is as good as it was.
+            repository.git.update_ref(self._accepted, commit, with_exceptions=False)
 
     def _fetch(self, repository: Repo, refspec: str) -> None:
         proxies = {name: os.environ[name] for each in _PROXIES for name in (each, each.lower()) if name in os.environ}
@@ -90,19 +100,21 @@ class Fetch:
             refspec,
         ]
         git = repository.git.execute(command, as_process=True, with_stdout=False, start_new_session=True)
-        told = self._told(git)
-        if told is None or git.returncode:
-            _end(git)
+        try:
+            told = self._told(git)
+        finally:
+            if git.poll() != 0:
+                _end(git)
         if told is None:
-            silent = f"the remote has not answered in {PATIENCE:.0f} seconds"
-            raise self._failure("it was given up" if self._given_up.is_set() else silent)
+            raise self._failure(f"the remote has not answered in {PATIENCE:.0f} seconds")
         if git.returncode:
             raise self._failure(why(told))
 
     def _told(self, git: Git.AutoInterrupt) -> bytes | None:
-        """What git wrote to stderr until it ended; None where it is not waited for any longer."""
+        """What git wrote to stderr until it ended; None where it takes too long."""
         until = time.monotonic() + PATIENCE
-        while time.monotonic() < until and not self._given_up.is_set():
+        while time.monotonic() < until:
+            from_thread.check_cancelled()
             has_ended = git.poll() is not None
             try:
                 _, told = git.communicate(timeout=_GLANCE)

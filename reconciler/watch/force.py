@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.base.findings import Kind
+from reconciler.desired.models import Provided
 from reconciler.rules.validity import EXPIRED, EXPIRES_SOON
 from reconciler.watch.concerned import by_appliance, errors_of, together
 from reconciler.watch.seen import Seen
@@ -31,7 +32,7 @@ class InForce:
         groups: The appliances that belong together.
         watch: What the loop may do with them.
         warnings: What is odd about the operator settings beside it, a sentence each.
-        due: What is told of committed certificates that are due for renewal or have expired, by appliance.
+        due: What is told of certificates that only a person can renew and that are due for it, by appliance.
     """
 
     state: DesiredState
@@ -95,5 +96,13 @@ def in_force(state: DesiredState, checked: Checked, watch: Unattended) -> InForc
         for each in strangers
     )
     watch = watch.telling_only() if restraining else watch
-    due = by_appliance(state, (each for each in checked.accepted if each.rule in {EXPIRES_SOON.id, EXPIRED.id}))
+    due = by_appliance(state, (each for each in checked.accepted if _is_due(state, each)))
     return InForce(state, checked, errors, together(state), watch, warnings, due)
+
+
+def _is_due(state: DesiredState, finding: Finding) -> bool:
+    about = finding.about
+    if finding.rule not in {EXPIRES_SOON.id, EXPIRED.id} or about is None or about.name not in state.certificates:
+        return False
+    # What a CA is asked for is asked for in time, and told as waiting.
+    return isinstance(state.certificates[about.name].model.source, Provided)

@@ -9,7 +9,7 @@ from reconciler.apply.result import Outcome
 from reconciler.base.findings import Severity
 from reconciler.plan.matching import CertificateClass
 from reconciler.plan.model import Progress, State
-from reconciler.plan.rules import REMOVAL_CEILING, RENEWAL_DUE, REQUEST_PENDING, UNREACHABLE
+from reconciler.plan.rules import REMOVAL_CEILING, UNREACHABLE
 from reconciler.report import words
 from reconciler.report.status import due_of
 from reconciler.watch.model import (
@@ -194,10 +194,8 @@ def _served(seen: Seen) -> tuple[Truth, str, str]:
 def _renewed(seen: Seen) -> tuple[Truth, str, str]:
     if seen.part is None or seen.store is None:
         return Truth.UNKNOWN, "NotObserved", "what it holds is not known"
-    on_its_way = {each.about for each in seen.part.findings if each.rule in {RENEWAL_DUE.id, REQUEST_PENDING.id}}
-    due = [each for each in seen.due if each.about not in on_its_way]
-    if due:
-        return Truth.FALSE, "RenewalDue", str(due[0])
+    if seen.due:
+        return Truth.FALSE, "RenewalDue", str(seen.due[0])
     return Truth.TRUE, "NothingDue", ""
 
 

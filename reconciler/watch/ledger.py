@@ -17,7 +17,7 @@ from reconciler.base.errors import ReconcilerError
 from reconciler.watch.board import Board
 from reconciler.watch.changes import events, not_declared, source_events
 from reconciler.watch.judgement import judge, last_apply
-from reconciler.watch.model import Removal, Source, Watched, WatchedAppliance
+from reconciler.watch.model import Removal, Source, Watched, WatchedAppliance, shown
 from reconciler.watch.seen import recent
 
 if TYPE_CHECKING:
@@ -57,11 +57,15 @@ class Ledger:
         self._records = {each.name: each for each in known.appliances} if known else {}
         now, appliances = clock(), tuple(self._records.values())
         self._removals = {(each.store, each.fingerprint): each for each in remembered.removals} if remembered else {}
-        self.board = Board(
-            Watched(
-                started_at=now, at=now, source=source, appliances=appliances, removals=tuple(self._removals.values())
-            )
+        self._watched = Watched(
+            started_at=now,
+            at=now,
+            source=source,
+            appliances=appliances,
+            last_good=known.last_good or source.revision if known else None,
+            removals=tuple(self._removals.values()),
         )
+        self.board = Board(shown(self._watched))
         # Those that somebody has looked at since the loop was started.
         self._looked_at: set[str] = set()
         # Those that are declared; None where nothing is in force.
@@ -75,7 +79,12 @@ class Ledger:
     @property
     def source(self) -> Source:
         """What is known of the source."""
-        return self.board.watched.source
+        return self._watched.source
+
+    @property
+    def last_good(self) -> str | None:
+        """The commit that was in force last, also before the loop was started."""
+        return self._watched.last_good
 
     def failing(self, names: Iterable[str]) -> bool:
         """Whether one of some appliances failed last."""
@@ -105,7 +114,7 @@ class Ledger:
                 signed_by=reading.signed_by,
                 left=reading.left if moved else before.left,
             )
-        self.show(source=source)
+        self.show(source=source, last_good=source.revision or self.last_good)
         self._tell(source_events(before, source, now))
 
     def enforce(self, force: InForce) -> None:
@@ -123,27 +132,21 @@ class Ledger:
         for name in sorted(force.names - declared):
             self.judge(name, force.undeclared(name, now, records[name].mode))
             self.look_next(name, None)
-        for each in force.warnings:
-            if each not in self.board.watched.warnings:
-                _log.warning("%s", each)
         self._declared = frozenset(declared)
-        self.show(warnings=force.warnings)
+        self.warn(force.warnings)
+
+    def warn(self, warnings: tuple[str, ...]) -> None:
+        """Enter what is odd about the operator settings, and say what was not so before."""
+        for each in warnings:
+            if each not in self._watched.warnings:
+                _log.warning("%s", each)
+        self.show(warnings=warnings)
 
     def out_of_force(self) -> None:
-        """Enter that nothing is in force any more, or not yet: nobody looks at the appliances.
+        """Enter that nothing is in force any more, or not yet, so that nobody looks at the appliances.
 
-        What was known of how they stand says nothing any more; what they hold, and what was applied, stays.
+        Records stay as they are: what has become of them meanwhile is told when somebody looks again.
         """
-        for name, each in self._records.items():
-            self._records[name] = WatchedAppliance(
-                name=name,
-                site=each.site,
-                mode=each.mode,
-                observed_at=each.observed_at,
-                certificates=each.certificates,
-                last_apply=each.last_apply,
-                removals=each.removals,
-            )
         self._declared, self._looked_at = None, set()
         nothing = {"revision": None, "digest": "", "since": None, "signed_by": (), "left": None}
         self.show(source=self.source.model_copy(update=nothing))
@@ -186,7 +189,7 @@ class Ledger:
         counted = {key: each for key, each in self._removals.items() if recent((each.at,), now)}
         counted[store, fingerprint] = Removal(store=store, fingerprint=fingerprint, at=now)
         removals = tuple(counted.values())
-        self._memory.keep(self.board.watched.model_copy(update={"removals": removals}))
+        self._memory.keep(self._watched.model_copy(update={"removals": removals}))
         self._removals = counted
         self.show(removals=removals)
 
@@ -222,7 +225,8 @@ class Ledger:
         declared = self._declared
         self.board.ready = declared is not None and declared <= self._looked_at
         known = {"at": self._clock(), "appliances": tuple(self._records.values()), **changed}
-        self.board.show(self.board.watched.model_copy(update=known))
+        self._watched = self._watched.model_copy(update=known)
+        self.board.show(shown(self._watched))
 
     def count(self, **counted: object) -> None:
         """Put up what is known now, and figures that have changed."""
@@ -245,7 +249,7 @@ class Ledger:
         """Write down what is known. Where that cannot be done the loop goes on, and says so once."""
         self._kept_at = anyio.current_time()
         try:
-            self._memory.keep(self.board.watched)
+            self._memory.keep(self._watched)
         except ReconcilerError as error:
             if str(error) != self._not_kept:
                 _log.warning("what the loop knows is not kept: %s", error)

@@ -113,7 +113,7 @@ class Loop:
 
     async def _follow(self) -> None:
         """Take in what the source offers, whenever there may be something newer."""
-        source, before = self._around.source, self._ledger.source.revision
+        source, before = self._around.source, self._ledger.last_good
         reading, force = await self._asked(source.read)
         if force is None:
             earlier = (await self._asked(lambda: source.earlier(before)))[1] if before else None
@@ -122,10 +122,13 @@ class Loop:
                 self._enforce(earlier)
             else:
                 self._ledger.out_of_force()
-        self._take_in(reading, force)
         while True:
+            try:
+                self._take_in(reading, force)
+            except Exception:  # noqa: BLE001 - the same
+                self._ledger.unexpected(f"while what {source.place} gave was taken in")
             await self._newer()
-            self._take_in(*await self._asked(source.read))
+            reading, force = await self._asked(source.read)
 
     async def _asked(self, ask: Callable[[], Awaitable[Reading]]) -> tuple[Reading, InForce | None]:
         """What the source answers, and what may be put in force of it."""
@@ -140,8 +143,8 @@ class Loop:
         if state is None:
             return reading, None
         if old is not None and old.state.digest == state.digest:
-            # The same files under another commit: what is applied from now on is told to come from that.
-            return reading, replace(old, state=state)
+            # The same files, maybe under another commit: what is applied from now on is told to come from that.
+            return reading, old if state is old.state else replace(old, state=state)
         try:
             return reading, await self._checked(state)
         except Exception as error:  # noqa: BLE001 - the same
@@ -178,9 +181,10 @@ class Loop:
             self._resync = resync_at(self._around.clock(), self._around.settings.watch.resync, self._around.chance)
             self._interrupted = _interrupted(self._around.journals, force.state)
         names = declared if old is None else (concerned(old.state, force.state) | restated(old, force)) & declared
+        self._interrupted &= declared
         self._ledger.enforce(force)
         self._due = {name: at for name, at in self._due.items() if name in declared}
-        self._mark(names)
+        self._mark(names, force.checked.at)
 
     async def _checked(self, state: DesiredState) -> InForce:
         """A desired state with what the rules say of it now. Other tasks go on meanwhile."""
@@ -189,9 +193,9 @@ class Loop:
 
     # Turns
 
-    def _mark(self, names: Iterable[str]) -> None:
+    def _mark(self, names: Iterable[str], now: dt.datetime) -> None:
         """Have some appliances looked at as soon as may be; those that take their turn now, once more after it."""
-        self._due.update(dict.fromkeys(names, self._around.clock()))
+        self._due.update(dict.fromkeys(names, now))
         self._woken.set()
 
     def _free(self, force: InForce) -> list[frozenset[str]]:
@@ -217,29 +221,32 @@ class Loop:
             self._resync = resync_at(now, self._around.settings.watch.resync, self._around.chance)
             # What fails is tried again in its own time.
             resting = force.state.appliances.keys() - self.busy
-            self._mark(name for name in resting if set_back or not self._ledger[name].failures)
-        due = {name for name, at in self._due.items() if at <= now}
+            self._mark((name for name in resting if set_back or not self._ledger[name].failures), now)
+        due = {name: at for name, at in self._due.items() if at <= now}
         groups = [each for each in self._free(force) if not each.isdisjoint(due)]
         if not groups:
             return
-        if force.checked.at != now:
+        # What the rules said may serve for a moment, unless something is due since then.
+        if max(due.values()) > force.checked.at or now - force.checked.at > LONGEST_SLEEP:
             fresh = await self._checked_anew(force, due)
             if fresh is None or self._force is not force or self._stop.why:
-                return  # or a newer one has come meanwhile, and has woken the loop
+                return  # where another one has come meanwhile, the next round is about that
             self._force = force = fresh
+            self._ledger.warn(fresh.warnings)
         for group in groups:
             self.busy |= group
             for name in group:
                 self._due.pop(name, None)
             turns.start_soon(self._turn, force, group)
 
-    async def _checked_anew(self, force: InForce, due: Iterable[str]) -> InForce | None:
+    async def _checked_anew(self, force: InForce, due: Mapping[str, dt.datetime]) -> InForce | None:
         """What is in force, with what rules say of it now; None where they cannot, and those due wait for a while."""
         try:
             return await self._checked(force.state)
         except Exception:  # noqa: BLE001 - whatever is wrong with them, the loop has to go on
             self._ledger.unexpected("while the rules were checked")
-            self._due.update(dict.fromkeys(due, self._around.clock() + LONGEST_SLEEP))
+            later = self._around.clock() + LONGEST_SLEEP
+            self._due.update({name: later for name, at in due.items() if self._due.get(name) == at})
             return None
 
     async def _turn(self, force: InForce, group: frozenset[str]) -> None:
@@ -265,13 +272,13 @@ class Loop:
         except Exception as error:  # noqa: BLE001 - one group's turn must not end the loop, whatever is wrong with it
             ledger.unexpected(f"in a turn of {', '.join(sorted(group))}")
             seen = turn.broken(error)
-            self._conclude(force, group, seen)
+            self._conclude_broken(force, group, seen)
         finally:
             self.busy -= group
         if seen:
             ledger.turned(anyio.current_time() - began, seen)
-        else:
-            ledger.applied(turn.applied)
+        # Nobody has looked at those again, or they are not declared any more.
+        ledger.applied({name: each for name, each in turn.applied.items() if not seen or name not in self._declared})
         if self.busy:
             ledger.keep_sometimes()
         else:
@@ -303,9 +310,18 @@ class Loop:
             sooner = [each for each in (at, self._due.get(name)) if each]
             if sooner:
                 self._due[name] = min(sooner)
-            ledger.look_next(name, min((*sooner, self._resync)))
+            # The resync passes over those that fail.
+            ledger.look_next(name, min(sooner if ledger[name].failures else (*sooner, self._resync)))
         if seen and not any(each.failure or each.has_work for each in seen.values()):
             self._interrupted -= group
+
+    def _conclude_broken(self, force: InForce, group: frozenset[str], seen: Mapping[str, Seen]) -> None:
+        """Enter that a turn went wrong. If even that cannot be done its appliances are looked at in a minute."""
+        try:
+            self._conclude(force, group, seen)
+        except Exception:  # noqa: BLE001 - the loop has to go on
+            self._ledger.unexpected(f"while it was entered that a turn of {', '.join(sorted(group))} went wrong")
+            self._due.update(dict.fromkeys(group & self._declared, self._around.clock() + LONGEST_SLEEP))
 
 
 def _interrupted(journals: Path, state: DesiredState) -> frozenset[str]:

@@ -54,7 +54,7 @@ class ConditionType(StrEnum):
     SERVED = "Served"
     """Every protected name is served by good certificates alone."""
     RENEWED = "Renewed"
-    """No certificate that is committed for it is due for renewal without anything that renews it on its way."""
+    """No certificate that is committed with its key, so that only a person can renew it, is due for renewal."""
 
 
 class Truth(StrEnum):
@@ -175,7 +175,7 @@ class Removal(PlanModel):
     """
 
     store: str
-    """The store: its driver and place."""
+    """What tells the store from others: its driver and place."""
     fingerprint: str
     """SHA-256 of the certificate or request."""
     at: AwareDatetime
@@ -220,10 +220,39 @@ class Watched(PlanModel):
     """Where the desired state comes from."""
     appliances: tuple[WatchedAppliance, ...] = ()
     """By name."""
+    last_good: str | None = None
+    """The commit that was in force last, also where nothing is now."""
     warnings: tuple[str, ...] = ()
     """What is odd about the operator settings beside the desired state, a sentence each."""
     removals: tuple[Removal, ...] = ()
     """What was removed with its key in the last 24 hours."""
+
+
+def shown(known: Watched) -> Watched:
+    """What may be said of the fleet: where nothing is in force nobody looks, and nothing is known of how it stands."""
+    if known.source.digest:
+        return known
+    appliances = (
+        each.model_copy(
+            update={
+                "sync": Sync.UNKNOWN,
+                "health": Health.PROGRESSING,
+                "suspended": "",
+                "conditions": (),
+                "looked_at": None,
+                "next_look": None,
+                "failures": 0,
+                "ready": 0,
+                "held": 0,
+                "waiting": 0,
+                "todo": (),
+                "errors": (),
+                "upcoming": (),
+            }
+        )
+        for each in known.appliances
+    )
+    return known.model_copy(update={"appliances": tuple(appliances)})
 
 
 class EventKind(StrEnum):

@@ -29,7 +29,7 @@ class Trouble(StrEnum):
     """Why what a source offers is not in force."""
 
     UNREACHABLE = "Unreachable"
-    """The source cannot be asked."""
+    """The source cannot be asked, or keeps changing while it is read."""
     BROKEN = "Broken"
     """It cannot be read as a desired state."""
     NOT_SIGNED = "NotSigned"
@@ -46,8 +46,8 @@ class Reading:
         trouble: Why there is none.
         refused: The commit, or digest of the folder, that may not be in force; None where none was seen.
         message: Why, in one sentence for people; it can be encoded, whatever the files are called.
-        left: The commit that was read before, where it is no ancestor of this one: the branch went back, or its history
-            was written anew. None where history only grew, or nobody knows.
+        left: The last commit that was read and not refused, where it is no ancestor of this one: the branch went back,
+            or its history was written anew. None where history only grew, or nobody knows.
     """
 
     state: DesiredState | None = None
@@ -89,7 +89,7 @@ class DesiredSource(Protocol):
     async def earlier(self, revision: str) -> Reading:
         """A commit that was in force before the loop was started, for as long as the newest may not be.
 
-        A folder has none but the files as they lie there.
+        A folder can have one only where its files have to be those of a signed commit.
         """
 
     async def wait(self) -> None:

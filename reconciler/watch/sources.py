@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import stat
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,8 @@ from reconciler.base.errors import ReconcilerError, UnreadableInput, UsageError
 from reconciler.base.text import printable
 from reconciler.desired.revision import open_repository, resolve
 from reconciler.engine.load import load_desired, signed_commit
-from reconciler.watch.fetch import NEED_GIT, Fetch
+from reconciler.watch.concerned import alike
+from reconciler.watch.fetch import NEED_GIT, Followed
 from reconciler.watch.reading import Reading, Trouble
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ _STEP, _DEBOUNCE = 200, 2000
 """Milliseconds in which nothing more may change before files are read, and for which that is waited at most."""
 _READS, _REST = 3, 0.5
 """How often a folder is read that changes meanwhile, and after how many seconds again."""
+_PAUSE = 15.0
+"""Seconds until a folder is read once more that changes all the time, or that could not be read for no known reason."""
 _CHANCE: Chance = random.SystemRandom().random
 _CHANGING = "finish editing, or put the folder in place as a whole; it is read again"
 
@@ -87,7 +90,7 @@ class _Commits:
             try:
                 signatures = signed_commit(self._path, revision, self._signers)
             except ReconcilerError as error:
-                return Reading.refusal(Trouble.NOT_SIGNED, str(error), revision)
+                return Reading.refusal(Trouble.NOT_SIGNED, str(error), revision or self._unsigned_head())
             revision = signatures[0].commit
             signed_by = tuple(dict.fromkeys(each.signer for each in signatures))
         if self._last is None or revision is None or self._last.revision != revision:
@@ -97,6 +100,16 @@ class _Commits:
                 trouble = Trouble.UNREACHABLE if revision is None else Trouble.BROKEN
                 return Reading.refusal(trouble, str(error), revision)
         return Reading.of(self._last, signed_by)
+
+    def _unsigned_head(self) -> str | None:
+        """The commit of a work tree whose files may not be in force, unless it is only these that differ from it."""
+        head = _head(self._path)
+        try:
+            if head:
+                signed_commit(self._path, head, self._signers)
+        except ReconcilerError:
+            return head
+        return None
 
 
 class Folder:
@@ -110,18 +123,26 @@ class Folder:
         self.place = place
         self._path, self._signers, self._tick = path, signers, tick
         self._commits = _Commits(path, signers)
+        # What was there when it was read last, and whether nothing has changed while it was.
         self._seen: object = None
+        self._settled = False
 
     async def read(self) -> Reading:
-        """The files as they are now: all of one instant, so they are read again if they change meanwhile."""
+        """The files as they are now: all of one instant, so they are read again if they change meanwhile.
+
+        Some may change without end that declare nothing, as logs do. So what says twice the same is of one instant too.
+        """
+        self._seen, self._settled = None, False
+        last: Reading | None = None
         for _ in range(_READS):
             seen = await to_thread.run_sync(self._look)
             reading = await to_thread.run_sync(self._commits.read, None)
-            self._seen = await to_thread.run_sync(self._look)
-            if self._seen == seen:
+            self._settled = await to_thread.run_sync(self._look) == seen
+            if self._settled or (last is not None and _say_the_same(last, reading)):
+                self._seen = seen
                 return reading
+            last = reading
             await anyio.sleep(_REST)
-        self._seen = None  # so that nothing is waited for before they are read once more
         return Reading.refusal(Trouble.UNREACHABLE, f"the files keep changing while they are read - {_CHANGING}")
 
     async def earlier(self, revision: str) -> Reading:
@@ -129,7 +150,12 @@ class Folder:
         return await to_thread.run_sync(self._commits.read, revision)
 
     async def wait(self) -> None:
-        """Return when a file has changed, or the folder is another, or `HEAD` is where signatures are required."""
+        """Return when a file has changed, or the folder is another, or `HEAD` is where signatures are required.
+
+        Where the last reading was disturbed, or failed, that is not before a pause: it would be read all the time.
+        """
+        if not self._settled:
+            await anyio.sleep(_PAUSE)
         while await to_thread.run_sync(self._look) == self._seen:
             await self._rest()
 
@@ -156,12 +182,28 @@ class Folder:
 
     def _look(self) -> object:
         """What tells one content of the folder from another, without reading any file."""
-        return sorted(_files(self._path)), _head(self._path) if self._signers else ""
+        allowed = [_changed_at(each) for each in self._signers]
+        return sorted(_files(self._path)), _head(self._path) if self._signers else "", allowed
+
+
+def _say_the_same(one: Reading, other: Reading) -> bool:
+    """Whether two readings differ at most in files that nothing refers to."""
+    if one.state and other.state:
+        return alike(one.state, other.state)
+    return (one.trouble, one.message) == (other.trouble, other.message)
+
+
+def _changed_at(path: Path) -> int | None:
+    with suppress(OSError):
+        return path.stat().st_mtime_ns
+    return None
 
 
 def _files(folder: Path) -> list[tuple[str, int, int, int]]:
     found = []
     for path, folders, files in os.walk(folder):
+        if ".git" in folders:  # which is not read either
+            folders.remove(".git")
         for name in (*folders, *files):
             place = os.path.join(path, name)  # noqa: PTH118 - some thousands of them, every few seconds
             try:
@@ -197,19 +239,19 @@ class Branch:
         chance: Chance = _CHANCE,
     ) -> None:
         self.place = place
-        self._path, self._follow, self._chance = path, follow, chance
-        self._commits = _Commits(path, signers)
+        self._follow, self._chance = follow, chance
+        self._commits, self._followed = _Commits(path, signers), Followed(path, follow)
 
     async def read(self) -> Reading:
         """Fetch the branch, and read its newest commit."""
-        fetch = Fetch(self._path, self._follow)
         try:
-            commit, left = await to_thread.run_sync(fetch.run, abandon_on_cancel=True)
+            commit, left = await to_thread.run_sync(self._followed.fetch)
         except ReconcilerError as error:
             return Reading.refusal(Trouble.UNREACHABLE, str(error))
-        finally:
-            fetch.end()
-        return replace(await to_thread.run_sync(self._commits.read, commit), left=left)
+        reading = replace(await to_thread.run_sync(self._commits.read, commit), left=left)
+        if reading.state is not None:
+            await to_thread.run_sync(self._followed.accept, commit)
+        return reading
 
     async def earlier(self, revision: str) -> Reading:
         """A commit that was fetched before."""

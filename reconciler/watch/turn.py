@@ -6,6 +6,7 @@ nothing about when: see `loop`.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -116,16 +117,13 @@ class Turn:
         return Stores(self.force.state, self.settings, self.clock)
 
     def _planned(self, observation: Observation, only: frozenset[str], now: dt.datetime) -> Planned:
-        state = self.force.state
-        removed = max(len(self._removals(name, observation, now)) for name in only)
-        ceiling = max(state.policy.removals_at_most - removed, 0) if removed else None
         return plan_observed(
-            state,
+            self.force.state,
             self.settings,
             observation,
             now,
             only=only,
-            allow_removals=ceiling,
+            removed={name: len(self._removals(name, observation, now)) for name in only},
             checked=self.force.checked,
         )
 
@@ -133,8 +131,14 @@ class Turn:
         """When certificates with a key were removed from an appliance of late: of what is there still none was."""
         store = observation.stores.get(name)
         held = store.by_fingerprint.keys() | {each.fingerprint for each in store.requests} if store else ()
-        removals = self.ledger.removals(self._stores.configuration(name).place)
+        removals = self.ledger.removals(self._store(name))
         return recent(tuple(each.at for each in removals if each.fingerprint not in held), now)
+
+    def _store(self, name: str) -> str:
+        """What tells the store of an appliance from others, however its path is written."""
+        store = self._stores.configuration(name)
+        located = store.located(self.force.state.root, os.path.abspath)
+        return store.place if located is None else str(located)
 
     def _applicable(self, planned: Planned) -> Planned | None:
         """The plan of those appliances to which something may be applied; None where there are none."""
@@ -156,7 +160,7 @@ class Turn:
         def before(action: Action) -> None:
             what = self._counted(action, planned)
             if what:
-                self.ledger.removing(self._stores.configuration(action.appliance).place, what)
+                self.ledger.removing(self._store(action.appliance), what)
 
         results = await carry_out(planned, self.settings, self.clock, journal, stop=self.stop, before=before)
         deeds = {each.id: words.deed(each.kind, each.label) for each in planned.plan.actions}

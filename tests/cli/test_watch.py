@@ -26,6 +26,7 @@ from reconciler.watch.service import Service, unit_text
 from tests.cli.fleet import APPLIANCES, Fleet, run
 from tests.cli.terminal import Terminal
 from tests.support.signing import git
+from tests.watch.hosted import is_alive
 from tests.watch.receiver import SECRET, listening
 
 if TYPE_CHECKING:
@@ -211,6 +212,40 @@ def test_it_takes_changed_settings_when_asked_and_keeps_those_it_has_where_they_
         assert loop.end() == 0
 
 
+def test_no_fetch_outlives_the_loop_that_began_it(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    pids = fleet.root / "pids"
+    pids.touch()
+    monkeypatch.setenv("GIT_SSH_COMMAND", f"echo $$ >> {pids}; exec sleep 60 #")
+    git(fleet.root, "init", "-q", "-b", "main")
+    git(fleet.root, "remote", "add", "origin", "ssh://somebody@127.0.0.1/fleet.git")
+    operator(fleet, "mode: plan, follow: {branch: main}")
+
+    def begun() -> list[int]:
+        return [int(each) for each in pids.read_text().split()]
+
+    def alive() -> list[int]:
+        return [each for each in begun() if is_alive(each)]
+
+    with watching(fleet) as loop:
+        loop.until(lambda: len(begun()) == 1)
+        loop.process.send_signal(signal.SIGHUP)
+        loop.until(lambda: len(begun()) == 2)
+        assert alive() == begun()[1:]
+        assert loop.end() == 0
+    assert not alive()
+
+
+def test_what_the_webhook_has_not_got_when_the_loop_ends_is_told(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening() as receiver:
+        receiver.answers = [503] * 100
+        operator(fleet, "mode: plan, webhook: {env: HOOK}", f"hosts: ['127.0.0.1:{receiver.port}']\n")
+        monkeypatch.setenv("HOOK", receiver.url)
+        monkeypatch.setattr("reconciler.cli.watch._LAST_WORDS", 0.1)
+        ran = run("--operator", fleet.root / "operator.yaml", "watch", fleet.desired_state, "--once")
+    assert ran.code == 0
+    assert re.search(r"\d+ events did not reach the webhook", ran.out)
+
+
 class TestOnce:
     def once(self, fleet: Fleet, *options: str) -> tuple[int, str, str]:
         ran = run("--operator", fleet.root / "operator.yaml", "watch", fleet.desired_state, "--once", *options)
@@ -227,6 +262,11 @@ class TestOnce:
         assert " lab apply: applied - done: create lab; make lab the default; see 2" in out
         assert self.once(fleet)[0] == 0
         assert fleet.run("plan", "--detailed-exitcode").code == 0
+
+    def test_there_may_be_no_stdin(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+        operator(fleet, "mode: plan")
+        monkeypatch.setattr(sys, "stdin", None)  # as after `<&-`
+        assert self.once(fleet)[0] == 0
 
     def test_it_exits_as_plan_does(self, fleet: Fleet) -> None:
         operator(fleet, "mode: plan")

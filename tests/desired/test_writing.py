@@ -217,6 +217,26 @@ def test_files_are_written_with_their_folders_and_rights(tmp_path: Path) -> None
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "old"]
 
 
+@pytest.mark.parametrize("rights", [0o600, 0o400, 0o660])
+def test_what_is_on_its_way_is_never_more_open_than_what_it_replaces(
+    tmp_path: Path, rights: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "old"
+    old.write_text("before")
+    old.chmod(rights)
+    sync, seen = os.fsync, []
+
+    def watching(descriptor: int) -> None:
+        seen.append(os.fstat(descriptor).st_mode & 0o777)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watching)
+    write_all(tmp_path, {"old": (b"before", b"after")})
+    assert not seen[0] & ~rights
+    assert old.stat().st_mode & 0o777 == rights
+    assert old.read_text() == "after"
+
+
 @pytest.mark.parametrize("before", [None, b"something else"])
 def test_what_changed_meanwhile_is_not_overwritten(tmp_path: Path, before: bytes | None) -> None:
     (tmp_path / "old").write_text("now")

@@ -55,7 +55,9 @@ def site(tmp_path: Path, program: Program) -> Site:
 def applying(site: Site) -> Iterator[subprocess.Popen[str]]:
     """Apply in the background."""
     environ = {**os.environ, **site.environ}
-    command: list[str | Path] = [PROGRAM, "apply", site.root, "--yes", "--format", "json"]
+    # Who starts tests in the background of a shell may have it ignore SIGINT, and whatever it starts as well.
+    heeding = ["env", "--default-signal=INT"]
+    command: list[str | Path] = [*heeding, PROGRAM, "apply", site.root, "--yes", "--format", "json"]
     with subprocess.Popen(
         command,
         env=environ,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ from reconciler.rules import stopped
 from tests.support.authority import NOW
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
     from pathlib import Path
 
 NAMES = ("lab", "twin", "other")
@@ -99,21 +101,99 @@ def test_what_the_declared_paths_tell_is_told_once(stores: Path) -> None:
     assert told(stores.parent) == ["lab.yaml", "other.yaml", "twin.yaml"]
 
 
-def test_a_file_system_that_does_not_answer_is_not_waited_for(stores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers, real = threading.Event(), module._place  # noqa: SLF001
+class Mount:
+    """A file system that does not answer of the paths that have certain names, until it does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.dead: set[str] = set()
+        self.answers = threading.Event()
+        self.asked: list[str] = []
+        self._place = module._place  # noqa: SLF001
+        monkeypatch.setattr(module, "_place", self.place)
+        monkeypatch.setattr(module, "PATIENCE", 0.2)
+
+    def place(self, path: str) -> Hashable:
+        name = os.path.basename(path)  # noqa: PTH119
+        self.asked.append(name)
+        assert name not in self.dead or self.answers.wait(60)
+        return self._place(path)
+
+
+@pytest.fixture
+def mount(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mount]:
+    made = Mount(monkeypatch)
+    yield made
+    made.answers.set()
+
+
+def test_a_path_that_hangs_hides_no_alias_among_the_others(stores: Path, mount: Mount) -> None:
     (stores / "link").symlink_to("lab")
     declare(stores.parent, "other", "../../stores/link")
+    declare(stores.parent, "alone", "../../stores/alone")
+    mount.dead = {"alone"}
+    assert told(stores.parent) == ["lab.yaml", "other.yaml"]
+    assert mount.asked[0] == "alone"  # those after it are asked of all the same
+    mount.dead = {"alone", "twin"}
+    assert told(stores.parent) == ["lab.yaml", "other.yaml"]
 
-    def place(path: str) -> object:
-        assert os.path.basename(path) != "twin" or answers.wait(60)  # noqa: PTH119
-        return real(path)
+
+def test_what_was_told_of_a_path_stays_while_it_hangs(stores: Path, mount: Mount) -> None:
+    (stores / "link").symlink_to("lab")
+    declare(stores.parent, "twin", "../../stores/link")
+    assert told(stores.parent) == ["lab.yaml", "twin.yaml"]
+    mount.dead = {"link"}
+    assert told(stores.parent) == ["lab.yaml", "twin.yaml"]  # it hangs now
+    assert told(stores.parent) == ["lab.yaml", "twin.yaml"]  # it has been given up
+    (stores / "link").unlink()
+    (stores / "link").symlink_to("other")
+    assert told(stores.parent) == ["lab.yaml", "twin.yaml"]
+    mount.answers.set()
+    for thread in threading.enumerate():
+        if thread.daemon:
+            thread.join(10)
+    assert told(stores.parent) == ["other.yaml", "twin.yaml"]
+
+
+def test_paths_that_hang_cost_one_wait_and_a_thread_each(
+    stores: Path, mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount.dead = {"lab", "twin"}
+    before = threading.active_count()
+    told(stores.parent)
+    monkeypatch.setattr(module, "PATIENCE", 60.0)
+    begin = time.monotonic()
+    for _ in range(20):
+        told(stores.parent)
+    assert time.monotonic() - begin < 30
+    assert threading.active_count() == before + 2
+    assert sorted(mount.asked) == ["lab", *["other"] * 21, "twin"]
+
+
+def test_paths_that_answer_are_asked_of_in_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = set()
+
+    def place(path: str) -> str:
+        threads.add(threading.current_thread())
+        return path
 
     monkeypatch.setattr(module, "_place", place)
-    monkeypatch.setattr(module, "PATIENCE", 0.2)
-    try:
-        assert told(stores.parent) == ["lab.yaml", "other.yaml"]  # asked of before
-    finally:
-        answers.set()
+    paths = [str(tmp_path / str(number)) for number in range(1000)]
+    assert module._real(paths).items() >= {(path, path) for path in paths}  # noqa: SLF001
+    assert len(threads) == 1
+
+
+def test_where_no_thread_is_to_be_had_paths_are_gone_by(stores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (stores / "link").symlink_to("lab")
+    declare(stores.parent, "twin", "../../stores/link")
+
+    def failing(self: threading.Thread) -> None:
+        del self
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", failing)
+        assert told(stores.parent) == []
+    assert told(stores.parent) == ["lab.yaml", "twin.yaml"]
 
 
 def test_a_path_that_is_none(stores: Path) -> None:

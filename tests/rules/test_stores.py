@@ -4,13 +4,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.base.references import StoreConfiguration
+from reconciler.desired.state import Declared
 from reconciler.live.directory import DirectoryConfiguration
 from reconciler.live.web import WebConfiguration
-from reconciler.rules import check, stopped
+from reconciler.rules import check, shared_stores, stopped
 from tests.rules.fleet import Broken
 from tests.support.authority import NOW
 
 if TYPE_CHECKING:
+    import pytest
+
+    from reconciler.desired.models import Appliance
     from reconciler.desired.state import DesiredState
 
 
@@ -80,3 +84,21 @@ def test_each_names_the_others_with_their_place_and_all_are_stopped_with_their_s
     )
     assert lone.startswith("its store is that of east (appliances/east.yaml:2:8) and solo (")
     assert stopped(state, findings).appliances == {"lone", "solo", "east", "west"}
+
+
+def test_however_many_name_one_store_each_is_put_into_words_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = fleet(lone=directory("x"))
+    appliances = {f"a{number:03}": state.appliances["lone"] for number in range(300)}
+    asked = []
+    position = Declared.position
+
+    def counted(self: Declared[Appliance], *path: str) -> object:
+        asked.append(path)
+        return position(self, *path)
+
+    monkeypatch.setattr(Declared, "position", counted)
+    same = {name: each.model.store for name, each in appliances.items()}
+    found = list(shared_stores(replace(state, appliances=appliances), same, str))
+    assert len(found) == len(appliances)
+    assert len(asked) == 2 * len(appliances)
+    assert all(each.message.count("lone (") == 4 and " and 295 more too, so" in each.message for each in found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.engine.unattended import Follow
@@ -12,9 +13,10 @@ from tests.support.signing import git
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from reconciler.watch.reading import Reading, Trouble
+
+FETCHED, ACCEPTED = (f"refs/reconciler/{each}/origin/main" for each in ("fetched", "accepted"))
 
 
 def declare(folder: Path, renew_before: str) -> None:
@@ -33,6 +35,15 @@ def days(reading: Reading) -> int:
 def trouble(reading: Reading) -> tuple[Trouble | None, str | None]:
     assert reading.state is None
     return reading.trouble, reading.refused
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs, which one that has ended does not, also where nobody has asked how."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in {"Z", "X"}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from reconciler.engine.operator import OperatorSettings
 from reconciler.engine.run import check_rules
 from reconciler.engine.unattended import Unattended
 from reconciler.rules import Stopped
-from reconciler.watch.concerned import concerned, errors_of, together
+from reconciler.watch.concerned import alike, concerned, errors_of, together
 from reconciler.watch.force import InForce, restated
 from tests.watch.world import NOW, World, running
 
@@ -88,6 +88,22 @@ def test_a_change_concerns_whom_it_should(fleet: World, what: str) -> None:
     change, expected = EDITS[what]
     change(fleet)
     assert concerned(old, loaded(fleet)) == expected
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_two_states_say_the_same_where_only_the_wording_differs(fleet: World, what: str) -> None:
+    old = loaded(fleet)
+    EDITS[what][0](fleet)
+    assert alike(old, loaded(fleet)) == (what in {"nothing", "a comment"})
+
+
+def test_what_nothing_refers_to_says_nothing_but_that_it_is_there(fleet: World) -> None:
+    bare = loaded(fleet)
+    fleet.write("build.log", "one")
+    before = loaded(fleet)
+    fleet.write("build.log", "two")
+    assert alike(before, loaded(fleet))
+    assert not alike(bare, before)
 
 
 def test_who_is_new_is_concerned_and_who_is_gone_is_not(fleet: World) -> None:

@@ -158,7 +158,8 @@ class TestWebhook:
                 async with posting(Webhook(receiver.url, receiver.network, (0,), patience=0.3)) as webhook:
                     webhook.tell(event("a"))
                 group.cancel_scope.cancel()
-        assert caplog.messages == ["the webhook does not take events: Timeout"]
+        refused = "the webhook does not take events: Timeout"
+        assert caplog.messages == [refused, "1 event did not reach the webhook"]
         assert webhook.lost() == 1
 
     async def test_whatever_goes_wrong_the_next_event_is_posted(
@@ -182,7 +183,8 @@ class TestWebhook:
             pass
         async with posting(Webhook(receiver.url, receiver.network, (0,))) as webhook:
             webhook.tell(event("a"))
-        assert [each.getMessage() for each in caplog.records] == ["the webhook does not take events: ConnectError"]
+        refused = "the webhook does not take events: ConnectError"
+        assert caplog.messages == [refused, "1 event did not reach the webhook"]
         assert SECRET not in caplog.text
 
     async def test_what_does_not_fit_is_lost_and_counted(
@@ -201,6 +203,23 @@ class TestWebhook:
             "3 events wait for the webhook, and no more can: further ones are lost",
             "2 events did not reach the webhook",
         ]
+
+    async def test_what_waits_in_the_end_is_lost_and_counted(self, caplog: pytest.LogCaptureFixture) -> None:
+        with listening() as receiver:
+            receiver.answers = [204, 503]
+            webhook = Webhook(receiver.url, receiver.network, (60,))
+            with anyio.fail_after(5):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(webhook.run)
+                    for after in "abcd":
+                        webhook.tell(event(after))
+                    while not caplog.messages:  # noqa: ASYNC110 - nobody tells
+                        await anyio.sleep(0.01)
+                    group.cancel_scope.cancel()
+        assert "".join(each.after for each in receiver.bodies) == "ab"
+        assert webhook.lost() == 3
+        refused = "the webhook does not take events: it answers 503"
+        assert caplog.messages == [refused, "3 events did not reach the webhook"]
 
     async def test_a_secret_in_a_file_is_found_from_the_folder_of_the_settings(self, tmp_path: Path) -> None:
         with listening() as receiver:

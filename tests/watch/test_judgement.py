@@ -270,6 +270,15 @@ class TestEvents:
             "condition Observed=Unknown -> Observed=False: nobody answers - check the cable",
         ]
 
+    def test_why_somebody_has_to_look_is_told_and_not_that_it_is_out_of_sync(self) -> None:
+        served = keyed(own(), "own")
+        told = self.told(FRESH, judge(FRESH, seen(IN_SYNC, store(served, default=served), mode="plan")))
+        sync, health, *_ = told
+        assert sync.startswith("sync Unknown -> OutOfSync: 3 to import")
+        assert health.startswith("health Progressing -> Degraded: ")
+        assert health.split(": ", 1)[1] != sync.split(": ", 1)[1]
+        assert "which is not good" in health
+
     def test_an_error_that_repeats_is_told_once(self) -> None:
         first = judge(FRESH, seen(IN_SYNC, None))
         assert self.told(first, judge(first, seen(IN_SYNC, None, failure=StoreUnreachable("other words")))) == []
@@ -352,10 +361,6 @@ def test_a_certificate_that_only_a_person_can_renew_is_told_as_it_falls_due() ->
     after = judge(before, replace(look, due=(finding,)))
     assert after.health is Health.DEGRADED
     assert [each.after for each in events(before, after, NOW)] == ["Degraded", "Renewed=False"]
-    assert look.part is not None
-    asked = replace(finding, rule="request-pending")
-    on_its_way = replace(look, due=(finding,), part=look.part.model_copy(update={"findings": (asked,)}))
-    assert condition(judge(before, on_its_way), ConditionType.RENEWED).status is Truth.TRUE
     assert condition(judge(before, seen(IN_SYNC, None)), ConditionType.RENEWED).status is Truth.UNKNOWN
 
 

@@ -21,6 +21,11 @@ from tests.watch.test_loop import condition, put, set_factory, stranger
 from tests.watch.world import DAY, HOUR, RESYNC, World, running
 
 if TYPE_CHECKING:
+    import datetime as dt
+
+    from reconciler.desired.state import DesiredState
+    from reconciler.engine.operator import OperatorSettings
+    from reconciler.engine.run import Checked
     from reconciler.watch.model import Event
 
 pytestmark = pytest.mark.anyio
@@ -176,6 +181,69 @@ async def test_after_a_restart_without_any_good_commit_nothing_looks_well(world:
     ]
 
 
+async def test_what_has_become_of_an_appliance_while_nothing_was_in_force_is_told(world: World) -> None:
+    world.commit("c1")
+    async with running(world):
+        await world.rest()
+        world.store("lab").rename(world.store("gone"))
+        await world.turn_to(world.begin + RESYNC)
+        assert world.appliance("lab").health is Health.DEGRADED
+    good = world.source.newest
+    world.source.offer(Reading.refusal(Trouble.UNREACHABLE, "nobody answers"), "c2")
+    world.source.readings["c1"] = world.source.newest
+    async with running(world):
+        await world.rest()
+        assert world.appliance("lab").health is Health.PROGRESSING
+        world.store("gone").rename(world.store("lab"))
+    world.told.clear()
+    # What was in force last is known still, though nothing was.
+    world.source.readings["c1"] = good
+    async with running(world):
+        await world.rest()
+        assert world.loop.board.watched.source.trouble == "Unreachable"
+    assert [each.after for each in world.told if each.appliance == "lab"] == ["Synced", "Healthy", "Observed=True"]
+    assert not [each for each in world.told if each.appliance in {"east-1", "west-1"}]
+
+
+async def test_an_apply_is_told_though_nothing_is_in_force_when_it_ends(world: World) -> None:
+    world.commit("c1")
+    begun, go_on = anyio.Event(), anyio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        await go_on.wait()
+
+    world.meanwhile["lab", "create_self_signed"] = wait
+    async with running(world):
+        await begun.wait()
+        world.source.offer(Reading.refusal(Trouble.NOT_SIGNED, "whoever signed it may not any more", "c1"), "c1")
+        await world.until(lambda: world.source.waiting)
+        go_on.set()
+        await world.rest()
+        assert "apply" in [each.kind for each in world.told if each.appliance == "lab"]
+        assert world.appliance("lab").last_apply
+
+
+async def test_rules_are_asked_once_for_a_commit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str | None]()
+
+    def counted(state: DesiredState, now: dt.datetime, settings: OperatorSettings) -> Checked:
+        asked.append(state.revision)
+        return check_rules(state, now, settings)
+
+    monkeypatch.setattr("reconciler.watch.loop.check_rules", counted)
+    world.commit("c1")
+    async with running(world):
+        await world.rest()
+        world.clock.now += MINUTE / 60
+        world.edit("certificates/lab.yaml", "common_name: Lab", "common_name: Laboratory")
+        world.commit("c2")
+        await world.rest()
+        assert asked == ["c1", "c2"]
+        await world.turn_to(world.begin + RESYNC)
+        assert asked == ["c1", "c2", "c2"]
+
+
 # Who may decide
 
 
@@ -200,7 +268,8 @@ async def test_settings_that_restrain_what_is_not_declared_keep_everything_from_
         assert told in caplog.text
         assert "nothing is applied to anything until it is" in told
         await world.turn_to(world.begin + 2 * DAY)
-        # A pause that has ended restrains nothing.
+        # A pause that has ended restrains nothing; that it is meant for nobody is told still.
+        assert (told in world.loop.board.watched.warnings) is ("appliances" in treatments)
         assert bool(list(read_history(world.journals))) is ("sites" in treatments)
     assert caplog.text.count(told) == 1
 
@@ -250,6 +319,35 @@ async def test_a_store_that_is_declared_again_has_its_removals_counted(world: Wo
         await world.turn_to(world.begin + 6 * HOUR)
         assert world.calls["lab", "remove"] + world.calls["renamed", "remove"] == 1
         assert "1 removal of the last 24 hours counted" in world.appliance(name).errors[0]
+
+
+async def test_a_store_whose_path_is_written_otherwise_has_its_removals_counted(world: World) -> None:
+    cleaning(world)
+    world.commit("c1")
+    async with running(world):
+        await world.rest()
+        put(world, "lab", stranger(world, "one.example.com"))
+        await world.turn_to(world.begin + 3 * HOUR)
+        world.edit("appliances/lab.yaml", "path: ../../stores/lab", f"path: {world.store('lab')}")
+        world.commit("c2")
+        put(world, "lab", stranger(world, "two.example.com"))
+        await world.turn_to(world.begin + 6 * HOUR)
+        assert world.calls["lab", "remove"] == 1
+
+
+async def test_what_one_member_has_removed_does_not_count_for_another(world: World) -> None:
+    world.write("fleet.yaml", CEILING_OF_ONE)
+    for name in ("east-1", "west-1"):
+        store = f"store: {{driver: directory, path: ../../stores/{name}}}\n"
+        world.edit(f"appliances/{name}.yaml", store, f"{store}undeclared: remove\n")
+    world.watch = Unattended(mode="apply", resync=2 * HOUR)
+    world.commit("c1")
+    async with running(world):
+        await world.rest()
+        for number, name in enumerate(("east-1", "west-1")):
+            put(world, name, stranger(world, f"{name}.example.net"))
+            await world.turn_to(world.begin + (2 * number + 3) * HOUR)
+            assert world.calls[name, "remove"] == 1
 
 
 async def test_a_removal_that_is_tried_again_is_counted_once(world: World) -> None:
@@ -337,6 +435,34 @@ async def test_a_turn_that_goes_wrong_is_told_as_what_it_is(world: World, monkey
             *("Unknown", "Degraded", "Observed=False"),
             *("Synced", "Healthy", "Observed=True"),
         ]
+
+
+async def test_what_cannot_even_be_entered_ends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.commit("c1")
+    async with running(world):
+        await world.rest()
+        with monkeypatch.context() as patched:
+            quiet(patched)
+            patched.setattr("reconciler.watch.ledger.judge", broken)
+            await world.turn_to(world.begin + RESYNC + MINUTE)
+        looks = world.calls["lab", "open to look"]
+        await world.pass_(2 * MINUTE)
+        assert world.calls["lab", "open to look"] > looks
+
+
+async def test_when_one_that_fails_is_looked_at_next_is_told_as_it_is(world: World) -> None:
+    world.watch = Unattended(mode="apply", resync=10 * MINUTE)
+    world.commit("c1")
+    async with running(world):
+        await world.rest()
+        world.store("lab").rename(world.store("gone"))
+        for _ in range(40):
+            assert world.timer.until is not None
+            await world.turn_to(world.timer.until)
+            at = world.appliance("lab").next_look
+            assert at is not None
+            assert at > world.clock.now
+        assert world.appliance("lab").failures > 4
 
 
 async def test_a_look_that_does_not_end_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

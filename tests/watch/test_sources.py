@@ -16,7 +16,7 @@ from reconciler.watch import sources
 from reconciler.watch.reading import Trouble
 from reconciler.watch.sources import Branch, Folder, place_of, source_of
 from tests.support.signing import SshKey, git
-from tests.watch.hosted import Hosted, days, declare, trouble
+from tests.watch.hosted import ACCEPTED, FETCHED, Hosted, days, declare, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +62,8 @@ class TestBranch:
         assert not (hosted.clone / ".git/FETCH_HEAD").exists()
         assert git(hosted.clone, "for-each-ref", "--format=%(refname)").splitlines() == [
             "refs/heads/main",
-            "refs/reconciler/origin/main",
+            ACCEPTED,
+            FETCHED,
             "refs/remotes/origin/HEAD",
             "refs/remotes/origin/main",
         ]
@@ -89,7 +90,7 @@ class TestBranch:
         for renew_before in (41, 42):
             hosted.push(f"{renew_before}d")
         assert days(await source.read()) == 42
-        assert git(hosted.clone, "rev-list", "--count", "refs/reconciler/origin/main") == "1"
+        assert git(hosted.clone, "rev-list", "--count", FETCHED) == "1"
 
     async def test_a_remote_that_is_gone_and_comes_back(self, tmp_path: Path) -> None:
         hosted = Hosted.make(tmp_path)
@@ -125,6 +126,33 @@ class TestBranch:
         assert days(back) == 31
         assert back.left == second.state.revision
         assert (await source.read()).left is None
+
+    async def test_what_was_read_last_is_what_was_not_refused(self, tmp_path: Path) -> None:
+        hosted = Hosted.make(tmp_path)
+        first = await hosted.follow().read()
+        assert first.state is not None
+        git(hosted.author, "reset", "-q", "--hard", "HEAD~1")
+        hosted.push("32d", also=lambda folder: (folder / "fleet.yaml").write_text("policy: {"))
+        assert trouble(await hosted.follow().read())[0] is Trouble.BROKEN
+        hosted.push("33d")
+        # Whoever was killed meanwhile begins with what is in the clone.
+        anew = await hosted.follow().read()
+        assert (days(anew), anew.left) == (33, first.state.revision)
+
+    async def test_a_commit_that_cannot_be_remembered_is_read_all_the_same(self, tmp_path: Path) -> None:
+        hosted = Hosted.make(tmp_path)
+        lock = hosted.clone / ".git" / f"{ACCEPTED}.lock"
+        lock.parent.mkdir(parents=True)
+        lock.touch()
+        assert days(await hosted.follow().read()) == 31
+        assert lock.exists()
+
+    async def test_names_of_branches_do_not_clash(self, tmp_path: Path) -> None:
+        hosted = Hosted.make(tmp_path)
+        for branch in ("release/1", "release", "release/1"):
+            git(hosted.author, "push", "-q", "origin", f"main:{branch}")
+            assert days(await hosted.follow(branch=branch).read()) == 31
+            git(hosted.author, "push", "-q", "--delete", "origin", branch)
 
     async def test_nothing_that_nobody_vouches_for_comes_in_force(
         self, tmp_path: Path, signers: Path, alice: SshKey
@@ -208,6 +236,7 @@ class TestFolder:
 
         monkeypatch.setattr(sources, "load_desired", load_slowly)
         monkeypatch.setattr(sources, "_REST", 0.01)
+        monkeypatch.setattr(sources, "_PAUSE", 0.3)
 
     async def test_files_are_of_one_instant(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = tmp_path / "desired-state"
@@ -224,11 +253,74 @@ class TestFolder:
         with monkeypatch.context() as patch:
             self.change_while_read(folder, count(145), patch)
             reading = await source.read()
-        assert trouble(reading) == (Trouble.UNREACHABLE, None)
-        assert reading.message.startswith("the files keep changing while they are read - finish editing")
-        with anyio.fail_after(1):
-            await source.wait()
+            assert trouble(reading) == (Trouble.UNREACHABLE, None)
+            assert reading.message.startswith("the files keep changing while they are read - finish editing")
+            assert await self.waited(source) >= 0.3
         assert days(await source.read()) == 147
+
+    async def waited(self, source: DesiredSource) -> float:
+        """How many seconds there may be something newer after."""
+        began = anyio.current_time()
+        with anyio.fail_after(5):
+            await source.wait()
+        return anyio.current_time() - began
+
+    async def test_files_that_say_nothing_may_change_all_the_time(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "desired-state"
+        declare(folder, "30d")
+        load, reads = load_desired, count(1)
+
+        def load_slowly(path: Path, revision: str | None = None) -> DesiredState:
+            state = load(path, revision)
+            (folder / "build.log").write_text("x" * next(reads))
+            return state
+
+        monkeypatch.setattr(sources, "load_desired", load_slowly)
+        monkeypatch.setattr(sources, "_REST", 0.01)
+        monkeypatch.setattr(sources, "_PAUSE", 0.3)
+        source = Folder(folder, str(folder), (), tick=60)
+        (folder / "build.log").touch()
+        assert days(await source.read()) == 30
+        assert await self.waited(source) >= 0.3
+        declare(folder, "45d")
+        assert days(await source.read()) == 45
+        assert next(reads) == 5
+        # What is broken says twice the same as well.
+        (folder / "fleet.yaml").write_text("policy: {")
+        assert trouble(await source.read())[0] is Trouble.BROKEN
+
+    async def test_what_git_does_is_no_change(self, tmp_path: Path) -> None:
+        declare(tmp_path, "30d")
+        git(tmp_path, "init", "-q")
+        source = Folder(tmp_path, str(tmp_path), (), tick=TICK)
+        await source.read()
+        await self.wait(source, lambda: declare(tmp_path, "31d"))
+        await source.read()
+        git(tmp_path, "add", "-A")
+        with anyio.move_on_after(4 * TICK) as waiting:
+            await source.wait()
+        assert waiting.cancelled_caught
+
+    async def test_an_unexpected_error_is_met_again_after_a_pause(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "desired-state"
+        declare(folder, "30d")
+        source = Folder(folder, str(folder), (), tick=60)
+        monkeypatch.setattr(sources, "_PAUSE", 0.3)
+        await source.read()
+
+        def broken(*_: object) -> DesiredState:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(sources, "load_desired", broken)
+            with pytest.raises(ZeroDivisionError):
+                await source.read()
+        assert await self.waited(source) >= 0.3
+        assert days(await source.read()) == 30
 
     async def test_the_folder_may_be_replaced_and_be_gone_meanwhile(self, tmp_path: Path) -> None:
         folder = tmp_path / "desired-state"
@@ -289,10 +381,15 @@ class TestFolder:
         assert first.state is not None
         assert (days(first), first.signed_by) == (30, ("alice@example.com",))
         await self.wait(source, lambda: declare(folder, "49d"))
-        assert trouble(await source.read())[0] is Trouble.NOT_SIGNED
+        # Files that differ from a signed commit say nothing against that one.
+        assert trouble(await source.read()) == (Trouble.NOT_SIGNED, None)
         assert days(await source.earlier(str(first.state.revision))) == 30
         await self.wait(source, commit)
         assert days(await source.read()) == 49
+        await self.wait(source, lambda: allow(signers, "bob", SshKey.make(tmp_path, "bob")))
+        assert trouble(await source.read()) == (Trouble.NOT_SIGNED, git(root, "rev-parse", "HEAD"))
+        await self.wait(source, signers.unlink)
+        assert trouble(await source.read())[0] is Trouble.NOT_SIGNED
 
 
 def test_the_settings_say_what_is_followed(tmp_path: Path, signers: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import sys
 import threading
 import time
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from anyio import to_thread
 from anyio.to_thread import current_default_thread_limiter
 
 from reconciler.base.errors import StoreUnreachable
@@ -188,3 +191,81 @@ async def test_a_look_can_be_given_up_and_no_other_is_begun_before_it_has_ended(
         await anyio.sleep(0.2)
         disk.answers.set()
     assert disk.asked == ["a", "b", "a"]
+
+
+async def test_what_a_look_raises_reaches_who_waits(root: Path) -> None:
+    def failing() -> None:
+        raise StopIteration
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await looking.looks().take(root, failing)
+    with pytest.raises(StoreUnreachable, match="cannot be read: No such file"):
+        await look(root, "none")
+
+
+async def test_a_look_sees_the_context_of_who_waits(root: Path) -> None:
+    context = ContextVar("context", default="none")
+    context.set("seen")
+    assert await looking.looks().take(root, context.get) == "seen"
+
+
+async def test_one_thread_serves_all_looks_and_ends_with_the_last(root: Path) -> None:
+    threads = []
+
+    async def one() -> None:
+        threads.append(await looking.looks().take(root, threading.current_thread))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(one)
+    assert len(set(threads)) == 1
+    threads[0].join(SOON)
+    assert not threads[0].is_alive()
+
+
+async def test_a_thread_ends_with_the_look_that_was_given_up(root: Path) -> None:
+    answers, threads = threading.Event(), []
+
+    def hanging() -> None:
+        threads.append(threading.current_thread())
+        answers.wait(60)
+
+    with anyio.move_on_after(0.2):
+        await looking.looks().take(root, hanging)
+    assert threads[0].is_alive()
+    answers.set()
+    await to_thread.run_sync(threads[0].join, SOON)
+    assert not threads[0].is_alive()
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+import anyio
+from reconciler.live.directory.looking import looks
+
+def look():
+    time.sleep(float(sys.argv[1]))
+    print("ended", flush=True)
+
+async def main():
+    with anyio.move_on_after(0.1):
+        await looks().take(Path("a"), look)
+    if sys.argv[2] == "exit":
+        raise SystemExit(3)
+
+anyio.run(main)
+print("over", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("how", "output", "code"), [("return", "over\n", 0), ("exit", "", 3)])
+async def test_a_look_that_hangs_does_not_keep_the_program_from_ending(how: str, output: str, code: int) -> None:
+    with anyio.fail_after(SOON):
+        ran = await anyio.run_process([sys.executable, "-c", SCRIPT, "60", how], check=False)
+    assert (ran.stdout.decode(), ran.stderr.decode(), ran.returncode) == (output, "", code)
+
+
+async def test_a_look_that_was_given_up_but_ends_is_let_end() -> None:
+    ran = await anyio.run_process([sys.executable, "-c", SCRIPT, "0.5", "return"])
+    assert (ran.stdout.decode(), ran.stderr.decode()) == ("over\nended\n", "")
