@@ -274,13 +274,7 @@ async def test_where_the_clock_is_set_back_everything_is_looked_at(world: World)
 
 async def test_what_comes_during_a_turn_is_applied_in_place_of_what_it_was_begun_with(world: World) -> None:
     world.commit("c1")
-    arrived, go_on = anyio.Event(), anyio.Event()
-
-    async def wait() -> None:
-        arrived.set()
-        await go_on.wait()
-
-    world.meanwhile["lab", "observe"] = wait
+    arrived, go_on = world.hold_up("lab", "observe")
     async with running(world):
         await arrived.wait()
         world.edit("certificates/lab.yaml", "common_name: Lab", "common_name: Laboratory")
@@ -537,13 +531,7 @@ async def test_with_the_clock_of_this_machine(tmp_path: Path, monkeypatch: pytes
 
 async def test_a_stop_ends_an_apply_after_the_action_in_hand(world: World) -> None:
     world.commit("c1")
-    begun, go_on = anyio.Event(), anyio.Event()
-
-    async def wait() -> None:
-        begun.set()
-        await go_on.wait()
-
-    world.meanwhile["lab", "create_self_signed"] = wait
+    begun, go_on = world.hold_up("lab", "create_self_signed")
     async with running(world):
         await begun.wait()
         await world.until(lambda: world.loop.busy == {"lab"})

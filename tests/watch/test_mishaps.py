@@ -55,15 +55,9 @@ def cleaning(world: World) -> None:
 async def test_what_waits_for_its_turn_is_not_applied_once_it_is_taken_back(world: World) -> None:
     world.concurrency = 1
     world.commit("c1")
-    arrived, go_on = anyio.Event(), anyio.Event()
-
-    async def wait() -> None:
-        arrived.set()
-        await go_on.wait()
-
     async with running(world):
         await world.rest()
-        world.meanwhile["east-1", "observe"] = wait
+        arrived, go_on = world.hold_up("east-1", "observe")
         world.provide(world.issue())
         world.commit("c2")
         await arrived.wait()
@@ -83,15 +77,9 @@ async def test_what_waits_for_its_turn_is_not_applied_once_it_is_taken_back(worl
 
 async def test_an_appliance_that_is_taken_out_while_it_waits_is_left_alone(world: World) -> None:
     world.commit("c1")
-    arrived, go_on = anyio.Event(), anyio.Event()
-
-    async def wait() -> None:
-        arrived.set()
-        await go_on.wait()
-
     async with running(world):
         await world.rest()
-        world.meanwhile["lab", "observe"] = wait
+        arrived, go_on = world.hold_up("lab", "observe")
         world.edit("certificates/lab.yaml", "common_name: Lab", "common_name: Laboratory")
         world.commit("c2")
         await arrived.wait()
@@ -207,13 +195,7 @@ async def test_what_has_become_of_an_appliance_while_nothing_was_in_force_is_tol
 
 async def test_an_apply_is_told_though_nothing_is_in_force_when_it_ends(world: World) -> None:
     world.commit("c1")
-    begun, go_on = anyio.Event(), anyio.Event()
-
-    async def wait() -> None:
-        begun.set()
-        await go_on.wait()
-
-    world.meanwhile["lab", "create_self_signed"] = wait
+    begun, go_on = world.hold_up("lab", "create_self_signed")
     async with running(world):
         await begun.wait()
         world.source.offer(Reading.refusal(Trouble.NOT_SIGNED, "whoever signed it may not any more", "c1"), "c1")
@@ -395,13 +377,7 @@ async def test_a_stop_while_the_rules_are_checked_begins_no_turn(world: World, m
 
 async def test_what_was_applied_before_a_stop_is_told(world: World) -> None:
     world.commit("c1")
-    begun, go_on = anyio.Event(), anyio.Event()
-
-    async def wait() -> None:
-        begun.set()
-        await go_on.wait()
-
-    world.meanwhile["lab", "create_self_signed"] = wait
+    begun, go_on = world.hold_up("lab", "create_self_signed")
     async with running(world):
         await begun.wait()
         await world.until(lambda: world.loop.busy == {"lab"})

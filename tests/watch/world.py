@@ -185,6 +185,17 @@ class Fleet:
             lines.append(f"  - {{installed_at: {installed:%Y-%m-%dT%H:%M:%SZ}, trusts: [{', '.join(paths)}]}}\n")
         self.write("sites/access.yaml", _SITE + "".join(lines))
 
+    def hold_up(self, appliance: str, call: str) -> tuple[anyio.Event, anyio.Event]:
+        """Have a call of a driver wait: the first event is set when it comes, and it goes on when the second is set."""
+        come, go_on = anyio.Event(), anyio.Event()
+
+        async def wait() -> None:
+            come.set()
+            await go_on.wait()
+
+        self.meanwhile[appliance, call] = wait
+        return come, go_on
+
     # The loop
 
     @property
