@@ -15,6 +15,7 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 import anyio
+from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reconciler.lab.faults import Fault, FaultKind
@@ -76,6 +77,8 @@ class Disturbed:
         """Answer one request, well or badly."""
         try:
             await self._answer(scope, receive, send)
+        except ClientDisconnect:
+            pass  # whoever began to send a form has gone, and hears no reply
         except asyncio.CancelledError:
             # The appliance ends, and its connections have been broken off already.
             await _gone(receive)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 from reconciler.lab.server import serve
@@ -110,3 +112,20 @@ async def test_a_store_that_cannot_be_read_is_said(appliance: LabAppliance) -> N
         page = await browser.open("certificates")
         assert page.reply.status_code == 500
         assert "holds what no front end would load" in page.refusal
+
+
+async def test_who_goes_away_in_the_middle_of_a_form_leaves_no_traceback(
+    guide: LabAppliance, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    async with serve(guide), client(guide) as http:
+        async with await anyio.connect_tcp("127.0.0.1", guide.port, ssl_context=context) as stream:
+            path = guide.release.paths["sign_in"]
+            about = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100"
+            await stream.send(f"POST {path} HTTP/1.1\r\nHost: {guide.hostname}\r\n{about}\r\n\r\nuser".encode())
+            while not any(each.startswith("POST") for each in guide.requests):  # noqa: ASYNC110 - it tells nobody
+                await anyio.sleep(0.01)
+        await http.get("/")
+    assert "Traceback" not in caplog.text
+    assert "Exception" not in caplog.text
