@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.base.findings import Finding, Severity
+from reconciler.base.findings import Finding, Kind, ObjectName, Severity
 from reconciler.engine.load import load_desired
 from reconciler.engine.operator import OperatorSettings
 from reconciler.engine.run import check_rules
 from reconciler.engine.unattended import Unattended
 from reconciler.rules import Stopped
+from reconciler.rules.validity import EXPIRES_SOON
 from reconciler.watch.concerned import alike, concerned, errors_of, together
-from reconciler.watch.force import InForce, restated
+from reconciler.watch.force import InForce, in_force, restated
 from tests.watch.world import NOW, World, running
 
 if TYPE_CHECKING:
@@ -130,6 +131,17 @@ def test_what_rules_say_of_an_appliance_may_change_with_what_is_declared_for_ano
     assert restated(well, told) == restated(told, well) == {"lab"}
     assert restated(told, replace(told, errors={"lab": (error, error)})) == {"lab"}
     assert restated(stopped, told) == {"lab", "east-1"}
+
+
+def test_only_what_a_person_has_to_renew_is_due(fleet: World) -> None:
+    state = loaded(fleet)
+    told = tuple(
+        Finding(EXPIRES_SOON.id, Severity.WARNING, "it ends soon", "renew it", about=ObjectName(Kind.CERTIFICATE, name))
+        for name in ("access", "lab")
+    )
+    checked = replace(check_rules(state, NOW, OperatorSettings()), accepted=told)
+    due = in_force(state, checked, Unattended()).due
+    assert {name: len(those) for name, those in due.items()} == {"east-1": 1, "west-1": 1}
 
 
 @pytest.mark.anyio
