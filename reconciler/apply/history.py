@@ -9,6 +9,7 @@ import datetime as dt
 import fcntl
 import json
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
 from reconciler.apply.journal import SUFFIX, place
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LARGEST = 64 * 1024 * 1024
+_LOOKED_AT = 32
+"""How many journals are searched for interrupted applies: as many as may well be at work at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Entry:
         desired_state: The folder of the desired state.
         revision: The git commit, or None for a work tree.
         plan: Digest of the plan.
+        planned: The appliances that were planned, from their stores as they were; None where it does not say so.
         actions: What was to be done, by id, in order.
         outcomes: What came of each action that was begun, by id; None where that is not known.
         messages: What went wrong, by id.
@@ -48,6 +52,7 @@ class Entry:
     desired_state: str
     revision: str | None
     plan: str
+    planned: frozenset[str] | None
     actions: Mapping[str, Noted]
     outcomes: Mapping[str, Outcome | None]
     messages: Mapping[str, str]
@@ -57,6 +62,11 @@ class Entry:
     def interrupted(self) -> bool:
         """Whether it stopped without an end."""
         return self.ended is None and not self.running
+
+    @property
+    def touched(self) -> frozenset[str]:
+        """The appliances on which something was to be done."""
+        return frozenset(each.appliance for each in self.actions.values())
 
     @property
     def left(self) -> Sequence[str]:
@@ -94,16 +104,23 @@ def read_history(folder: Path) -> Iterator[Entry]:
             yield entry
 
 
-def interrupted(history: Iterable[Entry], desired_state: str) -> Entry | None:
-    """The last apply of a desired state, if it was interrupted.
+def interrupted(history: Iterable[Entry], desired_state: str) -> tuple[Entry, ...]:
+    """The interrupted applies of a desired state, the latest first, but for those that later ones have made up for.
+
+    A later apply of the same appliances was made from their stores as the interrupted one had left them. Applies to
+    several parts of a fleet may be at work at once, and be interrupted together.
 
     Args:
         history: Entries, the latest first.
         desired_state: The folder.
     """
     wanted = place(desired_state)
-    last = next((each for each in history if each.desired_state == wanted), None)
-    return last if last and last.interrupted else None
+    made_up_for, found = set[str](), list[Entry]()
+    for each in islice((each for each in history if each.desired_state == wanted), _LOOKED_AT):
+        if each.interrupted and not each.touched <= made_up_for:
+            found.append(each)
+        made_up_for |= each.touched if each.planned is None else each.planned
+    return tuple(found)
 
 
 def applies_of(history: Iterable[Entry], desired_state: str, plan: str) -> Iterator[Entry]:
@@ -143,6 +160,7 @@ def _read(path: Path) -> Entry | None:
             outcomes[action] = _outcome(each.get("outcome"))
             messages[action] = str(each.get("message", ""))
     ended = _instant(end)
+    told = begin.get("appliances")
     return Entry(
         id=path.stem,
         path=path,
@@ -152,6 +170,7 @@ def _read(path: Path) -> Entry | None:
         desired_state=str(begin.get("desired_state", "")),
         revision=str(begin["revision"]) if begin.get("revision") else None,
         plan=str(begin.get("plan", "")),
+        planned=frozenset(each for each in told if isinstance(each, str)) if isinstance(told, list) else None,
         actions=dict(_actions(begin.get("actions"))),
         outcomes=outcomes,
         messages={action: text for action, text in messages.items() if text},

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from reconciler.apply.result import Outcome
 from reconciler.base.durable import sync_folder
 from reconciler.base.errors import UnreadableInput
-from reconciler.plan.model import State
+from reconciler.plan.model import Progress, State
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from reconciler.base.clock import Clock
     from reconciler.plan.model import Action, Plan
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 SUFFIX = ".jsonl"
 
 
@@ -157,6 +157,7 @@ def _beginning(plan: Plan, root: str) -> dict[str, object]:
         "desired_state": place(root),
         "revision": plan.basis.revision,
         "plan": plan.digest,
+        "appliances": [each.name for each in plan.appliances if each.progress is Progress.PLANNED],
         "actions": [
             {
                 "id": each.id,

@@ -1,7 +1,7 @@
-"""What `plan` and `apply` say first where the last apply of a desired state was interrupted.
+"""What `plan` and `apply` say first where an apply of a desired state was interrupted.
 
-Only a journal knows that it was. Where none can be read nothing is said: the plan that follows is made from the stores
-as they are, and has whatever is left.
+Only its journal knows that it was. Where none can be read nothing is said: the plan that follows is made from the
+stores as they are, and has whatever is left.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def tell_interrupted(scope: Scope) -> bool:
-    """Say on stderr what an interrupted apply did, and what it left; whether there was one."""
-    entry = _interrupted(scope)
-    if entry:
-        sys.stderr.write("".join(f"{printable(line)}\n" for line in _lines(entry)))
-        sys.stderr.flush()
-    return entry is not None
+    """Say on stderr what interrupted applies did, and what they left; whether there was one."""
+    entries = _interrupted(scope)
+    lines = [line for each in reversed(entries) for line in _lines(each)]
+    sys.stderr.write("".join(f"{printable(line)}\n" for line in lines))
+    sys.stderr.flush()
+    return bool(entries)
 
 
 def applied_before(scope: Scope, plan: Plan) -> str:
@@ -41,7 +41,7 @@ def applied_before(scope: Scope, plan: Plan) -> str:
     return f"\n  it was applied on {words.utc(entry.began)}: `reconciler history --show {entry.id}`" if entry else ""
 
 
-def _interrupted(scope: Scope) -> Entry | None:
+def _interrupted(scope: Scope) -> tuple[Entry, ...]:
     from reconciler.apply.history import interrupted
 
     return interrupted(_history(scope), str(scope.state.root))

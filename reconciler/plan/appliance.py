@@ -10,7 +10,7 @@ from reconciler.plan.additions import additions
 from reconciler.plan.by_hand import left_to_do
 from reconciler.plan.findings import live_findings, served_findings
 from reconciler.plan.holds import hold
-from reconciler.plan.model import AppliancePlan, ByHand, Remove, RemoveRequest
+from reconciler.plan.model import AppliancePlan, ByHand, CreateRequest, Remove, RemoveRequest
 from reconciler.plan.removals import keyed_removals, removals
 from reconciler.plan.serving import serving
 from reconciler.plan.steps import Course, run
@@ -64,17 +64,22 @@ class _Settled:
 
 
 def _settle(scene: Scene, exceeding: int) -> _Settled:
-    """Add, then remove; and where what has left lets more come in, once more, until nothing moves."""
+    """Add, then remove; and where what has left lets more come in, once more, until nothing moves; then ask.
+
+    An import uses up every request with its key, so a CA is asked when all that can be imported is there.
+    """
     adds = additions(scene)
+    asking = [each for each in adds.actions if isinstance(each, CreateRequest)]
 
     def proceed(actions: Iterable[Action], course: Course) -> Course:
         return run(actions, course, adds.arrivals, scene.judge, scene.protected, scene.store.offers)
 
-    course = proceed(adds.actions, Course(scene.world, elsewhere=scene.elsewhere))
+    first = [each for each in adds.actions if each not in asking]
+    course = proceed(first, Course(scene.world, elsewhere=scene.elsewhere))
     while True:
         leaving = removals(scene, adds, course, exceeding)
         settled = leaving.course
         waiting = [each.action for each in settled.blocked if not isinstance(each.action, Remove | RemoveRequest)]
         course = proceed(waiting, Course(settled.world, settled.ready, elsewhere=scene.elsewhere))
         if len(course.ready) == len(settled.ready):
-            return _Settled(settled, adds, leaving)
+            return _Settled(proceed(asking, settled), adds, leaving)

@@ -131,7 +131,7 @@ class _Sweep:
             if action.id in ready:
                 continue
             if request.public_key in self._wanted_keys():
-                problem = "is retired, and its key is that of a committed answer"
+                problem = "is retired, and its key is that of a committed certificate"
                 self.findings.append(self._needed(request.fingerprint, action.label, problem))
                 continue
             if self.exceeding:
@@ -185,21 +185,24 @@ class _Sweep:
         if not self._holds_a_wanted_key(entry):
             return True
         if entry.ref in self.scene.retired:
-            problem = "is retired, and its key is that of a committed answer"
+            problem = "is retired, and its key is that of a committed certificate"
             self.findings.append(self._needed(entry.ref, entry.label, problem))
         return False
 
     def _holds_a_wanted_key(self, entry: Entry) -> bool:
-        """Whether it has the key of an answer that is committed and not here yet: the key would go with it."""
+        """Whether it has the key of what is committed and not here yet: the key would go with it."""
         if not entry.has_key or entry.certificate is None:
             return False
         return entry.certificate.public_key in self._wanted_keys()
 
     def _wanted_keys(self) -> frozenset[str]:
+        """The keys of what is to come; one that was brought along and is retired here does not come any more."""
+        missing = (each for each in self.scene.targets if self.additions.refs.get(each.name) not in self.current)
         return frozenset(
             target.material.leaf.public_key
-            for target in self.scene.targets
-            if target.is_requested and target.material.leaf and self.additions.refs.get(target.name) not in self.current
+            for target in missing
+            if target.material.leaf
+            and (target.is_requested or target.material.leaf.fingerprint not in self.scene.retired)
         )
 
     def _why(self, entry: Entry) -> tuple[Reason, dt.datetime | None] | None:

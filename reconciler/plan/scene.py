@@ -108,9 +108,12 @@ class Scene:
             successor: The certificate that counts as it.
             replaced: What it takes the place of, as far as it is here.
         """
-        # What else is declared, and its chain, may be on its way too: the answer is the same before and after.
+        # What else is declared, and its chain, may be on its way too: the answer is the same before and after. What has
+        # ended is trusted by nobody any more.
         others = {each.instance for each in self.targets if each.name != target.name}
-        before = [each for each in replaced if each.ref != successor.ref and each.ref not in others]
+        before = [
+            each for each in replaced if each.ref not in {successor.ref, *others} and each.not_after > self.judge.now
+        ]
         chains = frozenset(each for one in self.targets for each in one.material.chain if each.is_authority)
         authorities = self.world.authorities | chains
         roots = self._roots(successor, authorities)

@@ -261,7 +261,7 @@ class Loop:
             journals=around.journals,
             stop=self._stop,
             overtaken=lambda: not (group <= self._declared and group.isdisjoint(self._due)),
-            ends_journal=lambda: bool(self._interrupted) and self._interrupted <= group,
+            ends_journal=lambda: not self._interrupted.isdisjoint(group),
         )
         seen: Mapping[str, Seen] = {}
         try:
@@ -325,8 +325,6 @@ class Loop:
 
 
 def _interrupted(journals: Path, state: DesiredState) -> frozenset[str]:
-    """The appliances to which the last apply of a desired state was interrupted, where it was."""
-    last = interrupted(read_history(journals), state.root)
-    return (
-        frozenset(each.appliance for each in last.actions.values()) & state.appliances.keys() if last else frozenset()
-    )
+    """The appliances to which an apply of a desired state was interrupted, and nothing was applied since."""
+    found = interrupted(read_history(journals), state.root)
+    return frozenset(name for each in found for name in each.touched) & state.appliances.keys()

@@ -50,7 +50,7 @@ class Turn:
         stop: Ends a look at once, and an apply after the action in hand.
         overtaken: Says whether something has come that concerns the group, so that this desired state is not to be
             applied to it any more.
-        ends_journal: Says whether an apply to them, and to nobody else, was interrupted, whose journal has no end.
+        ends_journal: Says whether an apply to some of them was interrupted, whose journal has no end.
         applied: What was applied in this turn, by appliance.
     """
 

@@ -21,7 +21,7 @@ from reconciler.apply.history import interrupted, read_history
 from reconciler.apply.journal import Unwritten, WrittenJournal, place
 from reconciler.apply.result import ApplianceResult, Outcome, StepResult
 from reconciler.base.errors import UnreadableInput
-from reconciler.plan.model import AppliancePlan, Basis, Plan, Reason, Remove, State, Summary
+from reconciler.plan.model import AppliancePlan, Basis, Plan, Progress, Reason, Remove, State, Summary
 from tests.support.authority import NOW
 
 if TYPE_CHECKING:
@@ -49,12 +49,13 @@ def remove(number: int, *, label: str = "", state: State = State.READY) -> Remov
 FIRST, SECOND, HELD = remove(1), remove(2), remove(3, state=State.HELD)
 
 
-def plan(*actions: Remove) -> Plan:
+def plan(*actions: Remove, appliance: str = "east-1") -> Plan:
+    shown = [each.model_copy(update={"appliance": appliance}) for each in actions or (FIRST, SECOND, HELD)]
     return Plan(
         made_at=NOW,
         digest=DIGEST,
         basis=Basis(desired_digest="0", revision="c" * 40),
-        appliances=(AppliancePlan(name="east-1", actions=actions or (FIRST, SECOND, HELD)),),
+        appliances=(AppliancePlan(name=appliance, actions=tuple(shown)),),
         summary=Summary(),
     )
 
@@ -66,9 +67,9 @@ def ticking() -> Iterator[dt.datetime]:
         instant += dt.timedelta(seconds=1)
 
 
-def begin(folder: Path, *actions: Remove) -> WrittenJournal:
+def begin(folder: Path, *actions: Remove, appliance: str = "east-1") -> WrittenJournal:
     ticks = ticking()
-    return WrittenJournal(folder, plan(*actions), "desired-state", lambda: next(ticks))
+    return WrittenJournal(folder, plan(*actions, appliance=appliance), "desired-state", lambda: next(ticks))
 
 
 def done(action: Remove, outcome: Outcome = Outcome.APPLIED, **more: str) -> StepResult:
@@ -78,9 +79,9 @@ def done(action: Remove, outcome: Outcome = Outcome.APPLIED, **more: str) -> Ste
 APPLIED = (ApplianceResult("east-1", Outcome.APPLIED), ApplianceResult("west-1", Outcome.UNCHANGED))
 
 
-def whole(folder: Path) -> WrittenJournal:
+def whole(folder: Path, appliance: str = "east-1") -> WrittenJournal:
     """A journal of an apply that ended well."""
-    journal = begin(folder)
+    journal = begin(folder, appliance=appliance)
     for action in (FIRST, SECOND):
         journal.intend(action)
         journal.record(done(action))
@@ -111,10 +112,11 @@ class TestWriting:
         assert first == {
             "at": "2026-11-23T12:00:01Z",
             "event": "begin",
-            "format_version": "1.0",
+            "format_version": "1.1",
             "desired_state": place("desired-state"),
             "revision": "c" * 40,
             "plan": DIGEST,
+            "appliances": ["east-1"],
             "actions": [
                 {
                     "id": each.id,
@@ -365,19 +367,45 @@ class TestInterrupted:
         monkeypatch.chdir(tmp_path / "one")
         begin(folder).close()
         found = interrupted(read_history(folder), str(tmp_path / "one" / "desired-state"))
-        assert found is not None
-        assert found.left == [FIRST.id, SECOND.id]
+        assert [each.left for each in found] == [[FIRST.id, SECOND.id]]
         monkeypatch.chdir(tmp_path / "two")
-        assert interrupted(read_history(folder), "desired-state") is None
+        assert interrupted(read_history(folder), "desired-state") == ()
         whole(folder)
         monkeypatch.chdir(tmp_path / "one")
         assert interrupted(read_history(folder), "desired-state") == found
         whole(folder)
-        assert interrupted(read_history(folder), "desired-state") is None
+        assert interrupted(read_history(folder), "desired-state") == ()
+
+    def test_applies_to_several_parts_of_a_fleet_are_interrupted_together(self, tmp_path: Path) -> None:
+        at_work = [begin(tmp_path, appliance=name) for name in ("east-1", "west-1")]
+        whole(tmp_path, appliance="north-1")  # it came to its end before the others were killed
+        for each in at_work:
+            each.close()
+        ids = [each.path.stem for each in at_work]
+        assert [each.id for each in interrupted(read_history(tmp_path), "desired-state")] == ids[::-1]
+        whole(tmp_path, appliance="west-1")
+        assert [each.id for each in interrupted(read_history(tmp_path), "desired-state")] == ids[:1]
+
+    def test_who_could_not_be_planned_is_not_made_up_for(self, tmp_path: Path) -> None:
+        begin(tmp_path).close()
+        lost = AppliancePlan(name="east-1", progress=Progress.UNREACHABLE)
+        made = plan().model_copy(update={"appliances": (lost,)})
+        WrittenJournal(tmp_path, made, "desired-state", lambda: NOW).close()
+        assert len(interrupted(read_history(tmp_path), "desired-state")) == 1
+
+    def test_a_journal_that_does_not_say_who_was_planned_is_understood(self, tmp_path: Path) -> None:
+        journal = begin(tmp_path)
+        journal.close()
+        old = [{key: value for key, value in each.items() if key != "appliances"} for each in lines(journal.path)]
+        journal.path.write_text("".join(f"{json.dumps(each)}\n" for each in old))
+        [entry] = interrupted(read_history(tmp_path), "desired-state")
+        assert entry.planned is None
+        whole(tmp_path)
+        assert interrupted(read_history(tmp_path), "desired-state") == ()
 
     def test_one_that_is_at_work_is_not_interrupted(self, tmp_path: Path) -> None:
         journal = begin(tmp_path)
-        assert interrupted(read_history(tmp_path), "desired-state") is None
+        assert interrupted(read_history(tmp_path), "desired-state") == ()
         journal.close()
 
 

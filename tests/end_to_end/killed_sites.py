@@ -244,7 +244,8 @@ class Killing:
         """Apply again; both the journal and the apply tell that the one before was interrupted."""
         entry = self.site.last()
         again = self._apply()
-        if entry is None:  # it had not begun
+        if entry is None or entry.ended:  # it had not begun, or it had come to its end a moment before
+            assert entry is None or not entry.left
             assert not again.err
             return
         told = again.err.splitlines()

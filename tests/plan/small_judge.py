@@ -240,6 +240,7 @@ class Judge:
     def _waits(self, member: int, state: State, target: int, before: list[int]) -> bool:
         """Whether a change of roots waits for the rest of the site."""
         others = [shelf for index, shelf in enumerate(state) if index != member]
+        before = [bit for bit in before if LEAVES[_NAME[bit]][3] > 0]
         if all(shelf.keyed & target for shelf in others) or not before:
             return False
         ca = LEAVES[_NAME[target]][1]

@@ -103,6 +103,11 @@ class TestAChangeOfRoot:
         assert depends(plan(1), "east", "set_default") == set()
         assert depends(plan(1.01), "east", "set_default") == {"west"}
 
+    def test_what_has_ended_already_hurries_nobody(self) -> None:
+        ended = keyed(leaf(one(), start=-400, end=-1, names=ALL, common_name="Ended"), "ended")
+        live = store(keyed(OLD, "old"), ended, chain_of(one()), default=OLD)
+        assert depends(CHANGE.planning(live, NOW_OLD).plan, "east", "set_default") == {"west"}
+
     def test_everybody_is_held_where_one_is(self) -> None:
         # What west serves now its clients trust; the new one is held there, so nobody else goes on.
         bad = leaf(two(), start=-340, end=25, names=ALL)

@@ -10,6 +10,7 @@ import pytest
 from reconciler.live.store import Operation
 from reconciler.plan.model import RemoveRequest
 from reconciler.plan.requests import RequestClass
+from reconciler.rules import Stopped
 from tests.plan.scenes import (
     ALL,
     EVERYTHING,
@@ -22,6 +23,7 @@ from tests.plan.scenes import (
     leaf,
     message,
     one,
+    own,
     part,
     pending,
     provided,
@@ -142,7 +144,7 @@ class TestWithdrawing:
         scene = Scene({"access": requested()}, east=retire(SPARE.fingerprint))
         plan = scene.plan(store(requests=[SPARE]))
         assert waiting(plan) == {}
-        assert steps(plan) == ["request access", "withdraw Example remote access"]
+        assert steps(plan) == ["withdraw Example remote access", "request access"]
 
     def test_a_retired_one_whose_answer_is_to_be_imported_is_not_withdrawn_before_it(self) -> None:
         scene = replace(SCENE, east=retire(ANSWERED.fingerprint))
@@ -155,7 +157,7 @@ class TestWithdrawing:
         plan = scene.plan(store(chain_of(one()), requests=[ANSWERED], offers=EVERYTHING - {Operation.IMPORT}))
         assert not any(isinstance(each, RemoveRequest) for each in plan.actions)
         assert found(plan) == ["retired-needed"]
-        assert "is retired, and its key is that of a committed answer" in message(plan, "retired-needed")
+        assert "is retired, and its key is that of a committed certificate" in message(plan, "retired-needed")
 
     def test_a_retired_one_that_is_gone_may_be_taken_off_the_list(self) -> None:
         plan = replace(SCENE, east=retire(SPARE.fingerprint)).plan(store(SETTLED, default=ISSUED))
@@ -217,5 +219,27 @@ class TestTheKeyOfAnAnswer:
         plan = scene.plan(live)
         assert steps(plan) == []
         assert found(plan) == ["retired-needed"]
-        assert "is retired, and its key is that of a committed answer" in message(plan, "retired-needed")
+        assert "is retired, and its key is that of a committed certificate" in message(plan, "retired-needed")
         assert "remove before" in steps(scene.plan(replace(live, offers=EVERYTHING)))
+
+    def test_one_that_was_brought_along_is_wanted_as_well(self) -> None:
+        """What stops it may be that its committed key cannot be read."""
+        scene = Scene({"access": provided(self.FOLLOWING)}, east=retire(self.BEFORE.certificate.fingerprint))
+        live = store(keyed(self.BEFORE, "before"), keyed(ISSUED, "now"), chain_of(one()), default=ISSUED)
+        plan = scene.planning(live, stopped=Stopped(certificates=frozenset({"access"}))).plan
+        assert steps(plan) == []
+        assert found(plan) == ["retired-needed"]
+        assert "remove before" in steps(scene.plan(live))
+
+
+def test_a_ca_is_asked_when_all_that_uses_a_request_up_is_there() -> None:
+    old = leaf(one(), start=-340, end=20, names=ALL)
+    later = one().issue(ALL, not_before=NOW, not_after=NOW.replace(year=2027), key=old.key)
+    issuer, _ = chain_of(one())
+    # The other one brings the root, and only then is what waits for no chain of its own good.
+    asked = requested(old, chain=[], more="renew_with: same_key\n")
+    good = keyed(own(names=ALL), "good")
+    plan = Scene({"access": asked, "other": provided(ISSUED)}).plan(
+        store(issuer, keyed(later, "later"), good, default=good)
+    )
+    assert steps(plan) == ["import Root One", "import access", "import other", "request access"]

@@ -52,6 +52,7 @@ def entry(
         desired_state="/srv/certificates/desired-state",
         revision=revision,
         plan="d1" * 32,
+        planned=None,
         actions=ACTIONS,
         outcomes=outcomes or {},
         messages=messages or {},
