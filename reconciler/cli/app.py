@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler import __version__
-from reconciler.base.errors import ReconcilerError, StaleError
+from reconciler.base.errors import ReconcilerError, StaleError, UnreadableInput
 from reconciler.base.text import printable
 from reconciler.cli.adopt import adopt
 from reconciler.cli.apply import apply
@@ -310,8 +310,20 @@ def run(arguments: Sequence[str]) -> int:
         _tell("interrupted; running the same command again goes on from what is there")
         return _INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the one place where every error ends
-        return _report(error, session)
+        why = _why_unwritable() if isinstance(error, OSError) else ""
+        return _report(UnreadableInput(f"the output cannot be written: {why}") if why else error, session)
     return code
+
+
+def _why_unwritable() -> str:
+    """Why what was said cannot be written, or an empty string; what is still buffered is given up."""
+    try:
+        sys.stdout.write("\n")  # what could not be written before may be forgotten by now
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error.strerror or type(error).__name__
+    return ""
 
 
 def _invoke(arguments: Sequence[str], session: Session) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.base.findings import sort_key
 from reconciler.plan.additions import additions
+from reconciler.plan.asking import answer
 from reconciler.plan.by_hand import left_to_do
 from reconciler.plan.findings import live_findings, served_findings
 from reconciler.plan.holds import hold
@@ -14,14 +15,16 @@ from reconciler.plan.model import AppliancePlan, ByHand, CreateRequest, Remove, 
 from reconciler.plan.removals import keyed_removals, removals
 from reconciler.plan.serving import serving
 from reconciler.plan.steps import Course, run
+from reconciler.plan.supply import Awaited
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from reconciler.plan.additions import Additions
     from reconciler.plan.model import Action
     from reconciler.plan.removals import Removals
     from reconciler.plan.scene import Scene
+    from reconciler.plan.steps import Blocked
 
 
 def plan_appliance(scene: Scene) -> tuple[AppliancePlan, tuple[ByHand, ...]]:
@@ -35,7 +38,9 @@ def plan_appliance(scene: Scene) -> tuple[AppliancePlan, tuple[ByHand, ...]]:
     if removed > scene.removals_at_most:
         settled = _settle(scene, removed)
     course, adds, leaving = settled.course, settled.additions, settled.leaving
-    held = hold(scene, course.blocked, course.world, adds.arrivals)
+    scene, awaited = _wait_instead(scene, course.blocked)
+    blocked = tuple(each for each in course.blocked if each.action.certificate not in awaited or not _asks(each.action))
+    held = hold(scene, blocked, course.world, adds.arrivals)
     site = scene.state.site_of(scene.name)
     findings = (
         *adds.findings,
@@ -47,11 +52,33 @@ def plan_appliance(scene: Scene) -> tuple[AppliancePlan, tuple[ByHand, ...]]:
     plan = AppliancePlan(
         name=scene.name,
         site=site.name if site else None,
-        actions=(*course.ready, *held.actions, *leaving.later, *adds.waiting),
+        actions=(*course.ready, *held.actions, *leaving.later, *adds.waiting, *awaited.values()),
         serving=serving(scene.judge, scene.world, course.world, scene.protected),
         findings=tuple(sorted(findings, key=sort_key)),
     )
     return plan, (*held.by_hand, *left_to_do(scene, course.ready))
+
+
+def _wait_instead(scene: Scene, blocked: Iterable[Blocked]) -> tuple[Scene, Mapping[str, Action]]:
+    """Wait for the answer to a request that nothing uses up after all, in place of the one that would have followed.
+
+    Returns:
+        The scene with that said in it, and the imports that wait, by certificate.
+    """
+    supplies = dict(scene.supplies)
+    awaited: dict[str, Action] = {}
+    for each in blocked:
+        supply = supplies.get(each.action.certificate or "")
+        if _asks(each.action) and supply and supply.making and supply.making.unless:
+            waits = Awaited(scene.name, supply.making.unless, supply.making.why)
+            supplies[supply.target.name] = replace(supply, making=None, awaited=waits)
+            awaited[supply.target.name] = answer(scene, supply.target, waits)
+    tells = tuple(supplies.get(each.target.name, each) for each in scene.tells)
+    return replace(scene, supplies=supplies, tells=tells), awaited
+
+
+def _asks(action: Action) -> bool:
+    return isinstance(action, CreateRequest)
 
 
 @dataclass(frozen=True)
@@ -69,7 +96,7 @@ def _settle(scene: Scene, exceeding: int) -> _Settled:
     An import uses up every request with its key, so a CA is asked when all that can be imported is there.
     """
     adds = additions(scene)
-    asking = [each for each in adds.actions if isinstance(each, CreateRequest)]
+    asking = [each for each in adds.actions if _asks(each)]
 
     def proceed(actions: Iterable[Action], course: Course) -> Course:
         return run(actions, course, adds.arrivals, scene.judge, scene.protected, scene.store.offers)

@@ -31,7 +31,6 @@ def request(scene: Scene, target: Target, making: Making) -> CreateRequest:
         subject_alternative_names=tuple(each.value for each in target.names),
         key=model.key,
         public_key=making.public_key,
-        expects=Expectation(present=(making.holder,) if making.holder else ()),
     )
 
 

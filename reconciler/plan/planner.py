@@ -12,7 +12,7 @@ from reconciler.plan.digest import digest
 from reconciler.plan.goodness import Chains, Judge
 from reconciler.plan.matching import Classified, classify, find_targets
 from reconciler.plan.model import Action, AppliancePlan, Basis, ByHand, Plan, Progress, State, Summary
-from reconciler.plan.requests import standings
+from reconciler.plan.requests import RequestClass, Standing, standings
 from reconciler.plan.rules import UNREACHABLE
 from reconciler.plan.safety import ProtectedNames
 from reconciler.plan.scene import Scene, appliance_of
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from reconciler.desired.state import DesiredState
     from reconciler.live.store import LiveStore
     from reconciler.plan.matching import Target
-    from reconciler.plan.requests import Standing
     from reconciler.rules import Stopped
 
 
@@ -103,7 +102,8 @@ def make_plan(fleet: Fleet, now: dt.datetime, *, as_of: dt.datetime | None = Non
         summary=summarize(parts),
     )
     classes = {name: scene.classes for name, scene in planner.scenes.items()}
-    return Planning(plan, classes, {name: scene.standings for name, scene in planner.scenes.items()})
+    found = {part.name: _standings(planner.scenes[part.name], part) for part in parts if part.name in planner.scenes}
+    return Planning(plan, classes, found)
 
 
 def summarize(parts: tuple[AppliancePlan, ...]) -> Summary:
@@ -283,6 +283,15 @@ class _Planner:
         return frozenset(
             answered.union(each.sha256 for name in holders for each in state.appliances[name].model.retired)
         )
+
+
+def _standings(scene: Scene, part: AppliancePlan) -> Mapping[str, Standing]:
+    """What each pending request is to us, now that it is known which answers are waited for."""
+    waiting = (each for each in part.actions if each.state is State.WAITING)
+    awaited = {
+        one: Standing(RequestClass.AWAITED, each.certificate) for each in waiting for one in each.expects.requests
+    }
+    return {**scene.standings, **awaited}
 
 
 def _runs(action: Action) -> bool:

@@ -149,10 +149,13 @@ def _why_blocked(
 
 
 def _expecting(action: Action, world: World) -> Action:
-    """The action with the default that it will meet, where a change of the default by others would matter."""
+    """The action with what it will meet where that matters: the default, lest others change it, or who has its key."""
     if isinstance(action, SetDefault):
         expects = Expectation(present=action.expects.present, default=world.default)
         return action.model_copy(update={"expects": expects, "replaces": world.default})
     if isinstance(action, Remove):
         return action.model_copy(update={"expects": action.expects.model_copy(update={"default": world.default})})
+    if isinstance(action, CreateRequest) and action.public_key:
+        # What held the key before may have left by then, and its successor holds it.
+        return action.model_copy(update={"expects": Expectation(present=world.with_key(action.public_key)[:1])})
     return action

@@ -50,15 +50,15 @@ class Making:
         appliance: Where.
         why: Why, or None where there has been none so far.
         public_key: Identity of the key that a request uses again; None for a new key.
-        holder: A certificate there that has that key.
-        after: Ids of the actions that bring that certificate, or use up a request that has the key already.
+        after: Ids of the actions that bring that key, or use up a request that has it already.
+        unless: That request, where it is on the same appliance: if nothing uses it up, its answer is waited for.
     """
 
     appliance: str
     why: Reason | None = None
     public_key: str | None = None
-    holder: str | None = None
     after: tuple[str, ...] = ()
+    unless: PendingRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def _with_the_same_key(
     """Wait or ask with the key of the committed answer; None where it only waits in a request that does not fit."""
     due, key = found.target.due, leaf.public_key
     asking = [(name, request) for name, request in pending if request.public_key == key]
-    holders = {name: row.fingerprint for name, store in seen.items() if (row := _with_key(store, key))}
+    holders = [name for name, store in seen.items() if _with_key(store, key)]
     for name, request in asking:
         # Where a person has to import the answer, nobody knows when that will use the request up.
         by_hand = name in holders and Operation.IMPORT not in seen[name].offers
@@ -225,7 +225,8 @@ def _with_the_same_key(
     # the request is still there, and another one would be one too many.
     importers = [name for name, _ in asking[:1]] + ([] if maker in holders else [maker])
     after = tuple(action_id(each, "import", found.target.name) for each in dict.fromkeys(importers))
-    return replace(found, making=Making(maker, due, key, holders.get(maker, leaf.fingerprint), after))
+    unless = next((request for name, request in asking if name == maker), None)
+    return replace(found, making=Making(maker, due, key, after, unless))
 
 
 def _copies(found: Supply, certificate: Certificate, seen: Mapping[str, LiveStore]) -> dict[str, Copy]:

@@ -115,6 +115,11 @@ class World:
         """Whether a certificate is there with its key."""
         return ref is not None and ref in self.entries and self.entries[ref].has_key
 
+    def with_key(self, public_key: str) -> tuple[str, ...]:
+        """Refs of the certificates that are there with this key."""
+        held = ((each.ref, each.certificate) for each in self.entries.values() if each.has_key)
+        return tuple(ref for ref, certificate in held if certificate and certificate.public_key == public_key)
+
     def candidates(self, name: str | None) -> tuple[Entry, ...]:
         """What may be served for a server name, or for none."""
         default = self.entries.get(self.default) if self.default else None

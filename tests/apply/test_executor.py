@@ -687,7 +687,7 @@ def test_actions_are_described_in_the_guides_words() -> None:
         "import Issuer Two",
         "import new",
         "create own",
-        "request asked",
         "make new the default",
         "withdraw the request for Else",
+        "request asked",
     ]

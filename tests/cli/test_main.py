@@ -139,6 +139,26 @@ def test_a_terminal_that_knows_only_ascii_gets_escapes(fleet: Fleet) -> None:
     assert done.stderr == b""
 
 
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_who_closes_its_streams_gets_the_work_done_and_no_file_takes_their_place(fleet: Fleet, closed: str) -> None:
+    command = f'"$0" apply --yes "$1" {closed}'
+    environ = {**os.environ, VARIABLE: PASSPHRASE, "XDG_STATE_HOME": str(fleet.root / "state")}
+    done = subprocess.run(
+        ["sh", "-c", command, PROGRAM, fleet.desired_state], capture_output=True, env=environ, check=False
+    )
+    assert (done.returncode, done.stdout) == (Exit.DONE, b"")
+    assert b"unexpected" not in done.stderr
+    written = [each.read_bytes() for each in fleet.root.rglob("*") if each.is_file()]
+    assert not any(b" applied" in each for each in written)
+
+
+def test_an_output_that_takes_nothing_is_named(fleet: Fleet) -> None:
+    command = ["sh", "-c", '"$0" plan "$1" > /dev/full', str(PROGRAM), str(fleet.desired_state)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == Exit.COULD_NOT
+    assert done.stderr.splitlines()[-1] == "reconciler: the output cannot be written: No space left on device"
+
+
 def test_a_pipe_gets_neither_colour_nor_progress(fleet: Fleet) -> None:
     done = subprocess.run([PROGRAM, "plan", fleet.desired_state], capture_output=True, text=True, check=True)
     assert "\x1b" not in done.stdout

@@ -232,14 +232,30 @@ class TestTheKeyOfAnAnswer:
         assert "remove before" in steps(scene.plan(live))
 
 
-def test_a_ca_is_asked_when_all_that_uses_a_request_up_is_there() -> None:
-    old = leaf(one(), start=-340, end=20, names=ALL)
-    later = one().issue(ALL, not_before=NOW, not_after=NOW.replace(year=2027), key=old.key)
-    issuer, _ = chain_of(one())
-    # The other one brings the root, and only then is what waits for no chain of its own good.
-    asked = requested(old, chain=[], more="renew_with: same_key\n")
-    good = keyed(own(names=ALL), "good")
-    plan = Scene({"access": asked, "other": provided(ISSUED)}).plan(
-        store(issuer, keyed(later, "later"), good, default=good)
-    )
-    assert steps(plan) == ["import Root One", "import access", "import other", "request access"]
+class TestTheSameKeyAgain:
+    """The answer that is due has a key that is there already, with another certificate."""
+
+    OLD = leaf(one(), start=-340, end=20, names=ALL)
+    LATER = one().issue(ALL, not_before=NOW, not_after=NOW.replace(year=2027), key=OLD.key)
+    ASKED = requested(OLD, chain=[], more="renew_with: same_key\n")
+    GOOD = keyed(own(names=ALL), "good")
+    LIVE = store(chain_of(one())[0], keyed(LATER, "later"), GOOD, default=GOOD)
+
+    def test_a_ca_is_asked_when_all_that_uses_a_request_up_is_there(self) -> None:
+        # The other one brings the root, and only then is what has no chain of its own good.
+        plan = Scene({"access": self.ASKED, "other": provided(ISSUED)}).plan(self.LIVE)
+        assert steps(plan) == ["import Root One", "import access", "import other", "request access"]
+
+    def test_a_request_that_nothing_uses_up_is_waited_for(self) -> None:
+        scene = Scene({"access": self.ASKED})
+        first = scene.plan(self.LIVE)
+        assert (steps(first), set(held(first))) == (["request access"], {"import access"})
+        assert "Once apply has made it" in told(first, "send-request")[0]
+        asked = replace(self.LIVE, requests=(pending(self.OLD),))
+        again = scene.planning(asked)
+        assert (steps(again.plan), set(held(again.plan))) == ([], {"import access"})
+        assert waiting(again.plan) == {"import access": "answer-awaited"}
+        assert told(again.plan, "send-request")[0].startswith("east: Send the request of access")
+        assert "request-pending" in found(again.plan)
+        assert "renewal-due" not in found(again.plan)
+        assert {each.kind for each in again.requests["east"].values()} == {RequestClass.AWAITED}
