@@ -69,7 +69,7 @@ def _wait_instead(scene: Scene, blocked: Iterable[Blocked]) -> tuple[Scene, Mapp
     awaited: dict[str, Action] = {}
     for each in blocked:
         supply = supplies.get(each.action.certificate or "")
-        if _asks(each.action) and supply and supply.making and supply.making.unless:
+        if _asks(each.action) and each.waits_for and supply and supply.making and supply.making.unless:
             waits = Awaited(scene.name, supply.making.unless, supply.making.why)
             supplies[supply.target.name] = replace(supply, making=None, awaited=waits)
             awaited[supply.target.name] = answer(scene, supply.target, waits)

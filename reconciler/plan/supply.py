@@ -211,7 +211,8 @@ def _with_the_same_key(
         by_hand = name in holders and Operation.IMPORT not in seen[name].offers
         if by_hand or name not in found.copies:
             return replace(found, awaited=Awaited(name, request, due))
-    first = [name for name, _ in asking] or [*holders]
+    with_own = [name for name, each in found.copies.items() if each.loan is None]
+    first = [name for name, _ in asking] or holders or with_own
 
     def preference(name: str) -> tuple[bool, bool]:
         """Where it can be made at all, at best at once; and where it cannot, at a place that stays the same."""

@@ -259,3 +259,17 @@ class TestTheSameKeyAgain:
         assert "request-pending" in found(again.plan)
         assert "renewal-due" not in found(again.plan)
         assert {each.kind for each in again.requests["east"].values()} == {RequestClass.AWAITED}
+
+    def test_one_that_an_import_uses_up_is_not_waited_for_where_a_person_has_to_make_the_next(self) -> None:
+        scene = Scene({"access": requested(self.OLD, more="renew_with: same_key\n")})
+        live = store(requests=[pending(self.OLD)], offers=EVERYTHING - {Operation.CREATE_REQUEST})
+        plan = scene.plan(live)
+        assert "import access" in steps(plan)
+        assert (waiting(plan), by_hand(plan)) == ({}, ["request access"])
+
+    def test_it_is_made_where_the_key_is_and_not_where_it_is_copied_to(self) -> None:
+        scene = Scene({"access": requested(self.OLD, more="renew_with: same_key\n")}, west="")
+        unfit = pending(self.OLD, organization="Another Company")
+        plan = scene.planning(store(), store(requests=[unfit])).plan
+        assert "request access" in steps(plan, "west")
+        assert "request access" not in {*steps(plan), *held(plan)}
