@@ -17,6 +17,7 @@ def assert_told(out: str, titles: Iterable[str], figures: int) -> None:
         assert re.search(rf"^{title}(?: +-?[0-9.]+){{{figures}}}(?:   limit .*)?$", out, re.MULTILINE), title
 
 
+@pytest.mark.prove
 def test_the_measurements_run_and_print_their_figures(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--only", "fleet", "files", "web", "start", "--scale", "0.02"])
     out = capsys.readouterr().out

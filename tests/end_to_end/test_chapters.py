@@ -95,7 +95,7 @@ def test_create_a_self_signed_certificate(tmp_path: Path, kind: str) -> None:
         slow("guide", "PKCS#7", "cfssl"),
         ("guide", "PKCS#12", "OpenSSL"),
         slow("later", "PKCS#7", "OpenSSL"),
-        ("other", "PEM with chain", "cfssl"),
+        slow("other", "PEM with chain", "cfssl"),
     ],
 )
 def test_create_a_certificate_signed_by_a_certificate_authority(
@@ -223,7 +223,7 @@ def test_a_replacement_waits_for_a_member_that_cannot_follow(
         life.connect(cfssl.chain[-1])
 
 
-@on("guide")
+@on(DIRECTORY)
 def test_replace_a_self_signed_certificate_by_one_that_a_ca_has_signed(
     tmp_path: Path, kind: str, openssl: Authority
 ) -> None:

@@ -41,7 +41,14 @@ def status(root: Path, lab: Playing) -> Status:
     return Status.model_validate_json(reconciler("status", root, "--format", "json", environ=lab.environ).stdout)
 
 
-@pytest.mark.parametrize(("variant", "tie_break"), [("guide", "first"), ("later", "last"), ("other", "random")])
+@pytest.mark.parametrize(
+    ("variant", "tie_break"),
+    [
+        ("guide", "first"),
+        pytest.param("later", "last", marks=pytest.mark.prove),
+        pytest.param("other", "random", marks=pytest.mark.prove),
+    ],
+)
 def test_clients_see_what_the_plan_foretold(root: Path, tmp_path: Path, variant: str, tie_break: str) -> None:
     with playing(root, tmp_path / "lab", "--variant", variant, "--tie-break", tie_break) as lab:
         examined = reconciler("doctor", root, "--format", "json", environ=lab.environ)

@@ -27,7 +27,9 @@ def needles_of(root: Path, lab: Playing) -> Needles:
     return Needles.of(keys, [PASSPHRASE, lab.environ["LAB_PASSWORD"].encode(), WRONG.encode()])
 
 
-@pytest.mark.parametrize(("variant", "options"), [("guide", ["--debug"]), ("other", [])])
+@pytest.mark.parametrize(
+    ("variant", "options"), [("guide", ["--debug"]), pytest.param("other", [], marks=pytest.mark.prove)]
+)
 def test_no_output_and_no_file_holds_a_password_or_a_key(tmp_path: Path, variant: str, options: list[str]) -> None:
     root = shutil.copytree(ROOT / "desired-state", tmp_path / "desired-state")
     temporary, pages = tmp_path / "temporary", tmp_path / "pages"

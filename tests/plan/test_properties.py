@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from reconciler.plan.model import Action
     from reconciler.plan.planner import Fleet
 
-pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
 thorough = settings(max_examples=400, deadline=None, suppress_health_check=slow)
 

@@ -28,7 +28,7 @@ from tests.support.authority import DAY, NOW, Authority, self_signed
 from tests.support.desired import desired
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from reconciler.desired.state import DesiredState
     from reconciler.live.store import PendingRequest
@@ -222,6 +222,37 @@ def stores(draw: st.DrawFn) -> LiveStore:
     )
 
 
+class Drawn(Fleet):
+    """A fleet that shows itself by the names of the universe: what a failure prints can be read, and built again."""
+
+    def __repr__(self) -> str:
+        state = self.state
+        declared = [*state.sites.values(), *state.appliances.values(), *state.certificates.values()]
+        lines = [f"{each.about}: {each.model.model_dump(exclude_defaults=True)}" for each in declared]
+        lines += [f"chain of {name}: {_called(each.chain)}" for name, each in state.material.items()]
+        lines += [f"{name} holds {_shown(each)}" for name, each in self.stores.items()]
+        return "\n".join(("", *lines, f"{state.policy}", f"lost: {[*self.failures]}, {self.stopped}"))
+
+
+def _called(several: Iterable[Certificate | PendingRequest]) -> str:
+    made = pool()
+    certificates = {**made.authorities, **made.leaves, **made.own, "factory": made.factory}
+    names = {each.fingerprint: name for name, each in certificates.items()}
+    names |= {each.fingerprint: name for name, each in made.requests.items()}
+    return ", ".join(names.get(each.fingerprint, "made later") for each in several)
+
+
+def _shown(store: LiveStore) -> str:
+    rows = store.certificates
+    ours = {key: _called(row.certificate for row in rows if row.has_key is key) for key in (True, False)}
+    managed = _called(row.certificate for row in rows if row.origin is Origin.APPLIANCE)
+    default = _called(row.certificate for row in rows if row.fingerprint == store.default)
+    return (
+        f"with keys {ours[True]}; without {ours[False]}; of the appliance's own {managed}; default {default};"
+        f" requests {_called(store.requests)}; {store.rule}; does not offer {[*(frozenset(Operation) - store.offers)]}"
+    )
+
+
 @st.composite
 def fleets(draw: st.DrawFn) -> Fleet:
     """A declared fleet and what its members hold; sometimes a certificate is stopped, or a member cannot be reached."""
@@ -232,7 +263,7 @@ def fleets(draw: st.DrawFn) -> Fleet:
     observed = {name: each for name, each in observed.items() if name != lost}
     names = [*state.certificates]
     stopped = frozenset(draw(st.lists(st.sampled_from(names), max_size=1)) if names else ())
-    return Fleet(state, observed, failures, (), Stopped(certificates=stopped))
+    return Drawn(state, observed, failures, (), Stopped(certificates=stopped))
 
 
 def plan(fleet: Fleet) -> Planning:
