@@ -74,6 +74,9 @@ def find_all(state: DesiredState, now: dt.datetime) -> tuple[Finding, ...]:
 
 
 def _as_people_name(path: Path) -> str:
-    """The folder relative to where the command was started if it lies beneath it: editors and pipelines follow that."""
+    """The folder relative to where the command was started if it lies beneath it: editors and pipelines follow that.
+
+    Beneath the root of all lies everything, and there people name a whole path.
+    """
     absolute, here = Path(os.path.abspath(path)), Path.cwd()  # noqa: PTH100 - links are kept as they were typed
-    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(path)
+    return str(absolute.relative_to(here)) if here.name and absolute.is_relative_to(here) else str(path)

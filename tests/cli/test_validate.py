@@ -200,6 +200,15 @@ def test_files_are_named_from_where_the_command_was_started(
     assert capsys.readouterr().out.startswith("../certificates/access.yaml:4:16 ")
 
 
+def test_and_by_their_whole_path_where_that_was_the_root_of_all(
+    lay_out: Callable[[Files], Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = lay_out(small_fleet())
+    monkeypatch.chdir("/")
+    main(["validate", str(folder)])
+    assert capsys.readouterr().out.startswith(f"{folder}/certificates/access.yaml:4:16 ")
+
+
 def test_all_rules_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "--list-rules"]) == 0
     header, *rows = capsys.readouterr().out.splitlines()
