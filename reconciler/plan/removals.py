@@ -225,7 +225,7 @@ class _Sweep:
     def _start(self, target: Target) -> dt.datetime | None:
         """When the certificate that counts as a declared one after the additions starts, or None if there is none."""
         ref = self.additions.refs.get(target.name)
-        entry = self.course.world.entries.get(ref) if ref else None
+        entry = (self.course.world.entries.get(ref) or self.additions.arrivals.get(ref)) if ref else None
         return entry.not_before if entry else target.not_before
 
     def _why_previous(self, entry: Entry, sharing: list[Target]) -> tuple[Reason, dt.datetime] | None:

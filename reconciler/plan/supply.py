@@ -212,7 +212,8 @@ def _with_the_same_key(
         if by_hand or name not in found.copies:
             return replace(found, awaited=Awaited(name, request, due))
     with_own = [name for name, each in found.copies.items() if each.loan is None]
-    first = [name for name, _ in asking] or holders or with_own
+    askers = [name for name, _ in asking]
+    first = askers or holders or with_own
 
     def preference(name: str) -> tuple[bool, bool]:
         """Where it can be made at all, at best at once; and where it cannot, at a place that stays the same."""
@@ -224,8 +225,8 @@ def _with_the_same_key(
         return None
     # Importing the answer uses a request up that has its key, and only then is another made; where the import is held,
     # the request is still there, and another one would be one too many.
-    importers = [name for name, _ in asking[:1]] + ([] if maker in holders else [maker])
-    after = tuple(action_id(each, "import", found.target.name) for each in dict.fromkeys(importers))
+    importers = [maker] if maker in askers else [*askers[:1], *([] if maker in holders else [maker])]
+    after = tuple(action_id(each, "import", found.target.name) for each in importers)
     unless = next((request for name, request in asking if name == maker), None)
     return replace(found, making=Making(maker, due, key, after, unless))
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.live.store import LiveCertificate, Origin
+from reconciler.live.store import LiveCertificate, Operation, Origin
 from reconciler.plan.model import Remove
 from tests.plan.scenes import (
     ALL,
+    EVERYTHING,
     OWN,
     SITE,
     Scene,
     builds,
+    by_hand,
     chain_of,
     factory,
     found,
@@ -231,6 +233,16 @@ class TestChain:
         scene = replace(PRUNING, policy="removals_at_most: 0")
         plan = scene.plan(store(SETTLED, row, default=CURRENT))
         assert held(plan) == {"remove lab root": ("removal-ceiling", None)}
+
+
+def test_what_a_person_has_to_bring_counts_as_the_successor_that_it_will_be() -> None:
+    """Once it has been made elsewhere, what lies before it is older than what is declared, here as well."""
+    aging, stray = own(start=-340, end=25), keyless(own(start=-5), "stray")
+    scene = Scene({"own": OWN}, west="undeclared: remove\n")
+    west = store(keyed(aging, "aging"), stray, default=aging, offers=EVERYTHING - {Operation.IMPORT})
+    plan = scene.planning(store(), west).plan
+    assert by_hand(plan, "west") == ["import own"]
+    assert steps(plan, "west") == ["remove stray"]
 
 
 class TestRetired:

@@ -273,3 +273,10 @@ class TestTheSameKeyAgain:
         plan = scene.planning(store(), store(requests=[unfit])).plan
         assert "request access" in steps(plan, "west")
         assert "request access" not in {*steps(plan), *held(plan)}
+
+    def test_where_two_ask_with_the_key_one_of_them_asks_again(self) -> None:
+        scene = Scene({"access": requested(self.OLD, more="renew_with: same_key\n")}, west="")
+        asks = store(requests=[pending(self.OLD)])
+        plan = scene.planning(replace(asks, offers=EVERYTHING - {Operation.CREATE_REQUEST}), asks).plan
+        assert "request access" in steps(plan, "west")
+        assert waiting(plan, "west") == {}

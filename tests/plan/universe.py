@@ -30,6 +30,8 @@ from tests.support.desired import desired
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from hypothesis.vendor.pretty import RepresentationPrinter
+
     from reconciler.desired.state import DesiredState
     from reconciler.live.store import PendingRequest
     from reconciler.pki.certificate import Certificate
@@ -232,6 +234,9 @@ class Drawn(Fleet):
         lines += [f"chain of {name}: {_called(each.chain)}" for name, each in state.material.items()]
         lines += [f"{name} holds {_shown(each)}" for name, each in self.stores.items()]
         return "\n".join(("", *lines, f"{state.policy}", f"lost: {[*self.failures]}, {self.stopped}"))
+
+    def _repr_pretty_(self, printer: RepresentationPrinter, _: bool) -> None:  # noqa: FBT001 - hypothesis asks for it
+        printer.text(repr(self))
 
 
 def _called(several: Iterable[Certificate | PendingRequest]) -> str:
