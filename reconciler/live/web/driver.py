@@ -115,8 +115,9 @@ class WebDriver:
     async def import_(self, upload: Upload) -> None:
         """Import. What is there already is left as it is."""
         expected = _served_with(upload)
-        # It may be what the interface presents at the next handshake.
+        # It may be what the interface presents at the next handshake, and to whoever goes on where this one was killed.
         self._pins.add(expected)
+        self._remember(expected)
 
         async def act(before: Listing) -> None:
             found = await self._interface.import_page(before)
@@ -135,12 +136,7 @@ class WebDriver:
             if after is None or not is_certificates(after):
                 await self._unless_changed(before, "the file is not imported", found.page, after)
 
-        try:
-            await self._changing(act)
-        except EffectUnknown:
-            self._remember(expected)
-            raise
-        self._remember(expected)
+        await self._changing(act)
 
     async def set_default(self, fingerprint: str) -> None:
         """Select the radio button in the column Default."""
@@ -156,8 +152,9 @@ class WebDriver:
                 raise ActionRefused(f"the interface offers no way to save '{labels.DEFAULT}'", "set it by hand")
             filling = Filling(page.page, row.radio.form)
             filling.tick(row.radio)
-            after = await self._sent(filling.press(save))
+            # Before it is sent: whoever is killed meanwhile must know later what the interface presents.
             self._remember([fingerprint])
+            after = await self._sent(filling.press(save))
             now = await self._interface.listing()
             if now.shown == before.shown:
                 raise ActionRefused(*_refusal("the default is not changed", page.page, after))
@@ -352,12 +349,12 @@ class WebDriver:
 
 
 def _served_with(upload: Upload) -> tuple[str, ...]:
-    """Fingerprints of the certificates that a file brings along with their keys."""
+    """Fingerprints of the certificates that a file brings along with their keys, or whose keys may be there already."""
     try:
         contents = read(upload.content, upload.passphrase, keys=Keys.UNCHECKED)
     except FormatError:
         return ()  # the interface will say so in its own words
-    return tuple(each.fingerprint for each in contents.certificates if contents.key_of(each))
+    return tuple(each.fingerprint for each in contents.certificates if contents.key_of(each) or not each.is_authority)
 
 
 def _is_made(certificate: Certificate, form: CertificateForm) -> bool:

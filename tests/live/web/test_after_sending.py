@@ -220,3 +220,24 @@ async def test_what_somebody_else_asks_for_meanwhile_is_not_withdrawn(tmp_path: 
         appliance.faults.clear()
         subjects = {each.subject.common_name for each in (await driver.observe()).requests}
     assert subjects == {"Asked for", title}
+
+
+async def test_what_may_be_presented_next_is_remembered_before_it_is_asked_for(tmp_path: Path) -> None:
+    """Whoever goes on where this one was killed meets it, and it may not be declared any more by then."""
+    known, seen = tmp_path / "known-appliances", list[tuple[bool, bool, str]]()
+    issued = self_signed([HOST], common_name="By name")
+
+    async def note(noted: LabAppliance) -> None:
+        store = noted.store.observe()
+        fingerprint = issued.certificate.fingerprint
+        told = known.read_text() if known.exists() else ""
+        seen.append((fingerprint in store.by_fingerprint, store.default == fingerprint, told))
+
+    async with lab(tmp_path) as appliance, opened(appliance, tmp_path, await trusted(appliance)) as driver:
+        await driver.observe()
+        appliance.faults.switch(Fault(FaultKind.CONCURRENT, act=note))
+        await driver.import_(upload(issued))
+        assert issued.certificate.fingerprint in [text for there, _, text in seen if not there][-1]
+        known.unlink()
+        await driver.set_default(issued.certificate.fingerprint)
+        assert issued.certificate.fingerprint in [text for _, default, text in seen if not default][-1]
