@@ -311,7 +311,9 @@ def run(arguments: Sequence[str]) -> int:
         return _INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the one place where every error ends
         why = _why_unwritable() if isinstance(error, OSError) else ""
-        return _report(UnreadableInput(f"the output cannot be written: {why}") if why else error, session)
+        return _report(
+            UnreadableInput(f"the output cannot be written: {why}", "write it elsewhere") if why else error, session
+        )
     return code
 
 

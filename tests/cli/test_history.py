@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +36,20 @@ def applied(folder: Path, root: Path | str = "desired-state", *, ended: bool = T
         journal.end([ApplianceResult("east-1", Outcome.APPLIED)])
     journal.close()
     return journal.path.stem
+
+
+def test_each_apply_that_was_interrupted_is_told_of_the_first_one_first(journals: Path, fleet: Fleet) -> None:
+    """What is at work on several parts of a fleet is killed together."""
+    names = []
+    for appliance in ("east-1", "west-1"):
+        made = plan(FIRST, appliance=appliance)
+        journal = WrittenJournal(journals, made, str(fleet.desired_state), system_clock)
+        journal.close()
+        names.append(journal.path.stem)
+    told = fleet.run("plan").err
+    assert re.findall(r"reconciler history --show (\S+?)`", told) == names
+    assert fleet.run("apply", "--yes").code == 0
+    assert fleet.run("plan").err == ""
 
 
 def listed(*options: str | Path) -> History:

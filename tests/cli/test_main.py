@@ -156,7 +156,9 @@ def test_an_output_that_takes_nothing_is_named(fleet: Fleet) -> None:
     command = ["sh", "-c", '"$0" plan "$1" > /dev/full', str(PROGRAM), str(fleet.desired_state)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == Exit.COULD_NOT
-    assert done.stderr.splitlines()[-1] == "reconciler: the output cannot be written: No space left on device"
+    assert done.stderr.splitlines()[-1] == (
+        "reconciler: the output cannot be written: No space left on device - write it elsewhere"
+    )
 
 
 def test_a_pipe_gets_neither_colour_nor_progress(fleet: Fleet) -> None:

@@ -12,16 +12,16 @@ import pytest
 
 from reconciler.base.errors import ActionRefused, EffectUnknown, StoreError, StoreUnreachable, StoreUnrecognised
 from reconciler.lab.faults import Fault, FaultKind
-from reconciler.live.driver import ExistingKey, NewKey
+from reconciler.live.driver import ExistingKey, NewKey, Upload
 from reconciler.live.web import Trust
 from reconciler.live.web.creating import write_form
 from reconciler.live.web.listing import Interface
 from reconciler.live.web.looking import certificate_of
 from reconciler.live.web.opening import open_driver, open_session
 from reconciler.live.web.transport import Limits
-from tests.live.contract import form, upload
+from tests.live.contract import answer, form, upload
 from tests.live.web.interface import HOST, QUICK, configuration, context, lab, opened, trusted
-from tests.support.authority import DAY, self_signed
+from tests.support.authority import DAY, Authority, self_signed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -241,3 +241,12 @@ async def test_what_may_be_presented_next_is_remembered_before_it_is_asked_for(t
         known.unlink()
         await driver.set_default(issued.certificate.fingerprint)
         assert issued.certificate.fingerprint in [text for _, default, text in seen if not default][-1]
+
+
+async def test_an_answer_whose_key_is_there_is_remembered_too(tmp_path: Path) -> None:
+    async with lab(tmp_path) as appliance, opened(appliance, tmp_path, await trusted(appliance)) as driver:
+        await driver.create_request(form("Asked for", HOST))
+        [request] = (await driver.observe()).requests
+        answered = await answer(Authority.root(), request)
+        await driver.import_(Upload(answered.pem(), None, "Asked for"))
+        assert answered.certificate.fingerprint in (tmp_path / "known-appliances").read_text()
